@@ -1,0 +1,339 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+
+import { isMap, LineCounter, parseDocument, type Document } from 'yaml';
+import type { z } from 'zod';
+
+import { KpipeError } from '../errors.ts';
+import { configSchema, type ConfigDocument } from './schema.ts';
+import { isReference, resolveReferences, Secret, type ReferenceScope } from './secrets.ts';
+import { nearestName } from './nearest.ts';
+
+/** Everything that a command needs of kpipe.yaml: validated, with a context laid over it, secrets still sealed. */
+export interface Config extends Omit<ConfigDocument, 'kafka' | 'postgres' | 'redis'> {
+  /** The absolute path of the file. */
+  readonly file: string;
+  readonly context: string | null;
+  readonly kafka: KafkaConfig;
+  readonly postgres: PostgresConfig | undefined;
+  readonly redis: RedisConfig | undefined;
+}
+export type KafkaConfig = Omit<ConfigDocument['kafka'], 'sasl'> & {
+  /** The directory that the paths in `tls` are relative to. */
+  readonly directory: string;
+  readonly sasl:
+    | { readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; readonly username: string; readonly password: Secret }
+    | { readonly mechanism: 'oauthbearer'; readonly token: Secret }
+    | undefined;
+};
+type PostgresDocument = NonNullable<ConfigDocument['postgres']>;
+export type PostgresConfig = Omit<PostgresDocument, 'primary' | 'replicas'> & {
+  readonly primary: Secret;
+  readonly replicas: readonly { readonly name: string; readonly url: Secret; readonly maxLag: number }[];
+};
+export type RedisConfig = Omit<NonNullable<ConfigDocument['redis']>, 'url'> & { readonly url: Secret };
+
+export interface ConfigLocation {
+  /** `--config`, or `$KPIPE_CONFIG`. */
+  readonly file?: string | undefined;
+  /** `--context`, `$KPIPE_CONTEXT` or the one kept by `kpipe context use`. */
+  readonly context?: string | undefined;
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** The file that would be read: the one named, else ./kpipe.yaml, else the one in the XDG config directory. */
+export function findConfigFile(location: ConfigLocation): string {
+  if (location.file !== undefined) {
+    const named = resolve(location.cwd, location.file);
+    if (!existsSync(named)) {
+      throw new KpipeError('KPIPE_CONFIG_NOT_FOUND', `there is no ${named}`, { next: 'kpipe init writes one' });
+    }
+    return named;
+  }
+  const configHome = location.env['XDG_CONFIG_HOME'] ?? join(location.env['HOME'] ?? homedir(), '.config');
+  const candidates = [join(location.cwd, 'kpipe.yaml'), join(configHome, 'kpipe', 'kpipe.yaml')];
+  const found = candidates.find((candidate) => existsSync(candidate));
+  if (found === undefined) {
+    throw new KpipeError('KPIPE_CONFIG_NOT_FOUND', `no configuration: looked for ${candidates.join(' and ')}`, {
+      next: '`kpipe init` writes one, `kpipe sandbox up` starts servers and writes one, or name it with --config',
+    });
+  }
+  return found;
+}
+
+/** Reads, overlays and checks kpipe.yaml. @throws KPIPE_CONFIG_… with file, line and the nearest valid name */
+export function loadConfig(location: ConfigLocation): Config {
+  const file = findConfigFile(location);
+  return parseConfig(readFileSync(file, 'utf8'), file, location.env, location.context);
+}
+
+export function parseConfig(
+  text: string,
+  file: string,
+  env: ConfigLocation['env'],
+  contextName?: string,
+): Config {
+  const lines = new LineCounter();
+  const yaml = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
+  const problem = yaml.errors[0];
+  if (problem !== undefined) {
+    const { line, col } = lines.linePos(problem.pos[0]);
+    const what = problem.message.split(' at line')[0] ?? problem.message;
+    throw new KpipeError('KPIPE_CONFIG_INVALID', `${file}:${line}:${col}: not YAML: ${what}`, {
+      next: 'mend that line',
+    });
+  }
+  const scope: ReferenceScope = { directory: dirname(file), env };
+  const raw: unknown = yaml.toJS({ maxAliasCount: 100 });
+  const document = resolvePlainReferences(overlay(raw, contextName, file), [], scope);
+  const parsed = configSchema.safeParse(document, { reportInput: true });
+  if (!parsed.success) {
+    throw invalid(parsed.error.issues, { file, yaml, lines, contextName });
+  }
+  refuseReadableSecrets(parsed.data, file);
+  return seal(parsed.data, file, contextName ?? null, scope);
+}
+
+/** Lays a context over the file: objects are merged, lists and scalars replaced. */
+function overlay(raw: unknown, contextName: string | undefined, file: string): unknown {
+  if (contextName === undefined || !isObject(raw)) {
+    return raw;
+  }
+  const contexts = isObject(raw['contexts']) ? raw['contexts'] : {};
+  const chosen = Object.hasOwn(contexts, contextName) ? contexts[contextName] : undefined;
+  if (!isObject(chosen)) {
+    const names = Object.keys(contexts);
+    throw new KpipeError('KPIPE_CONTEXT_UNKNOWN', `${file} has no context ${contextName}`, {
+      next: names.length === 0 ? 'it declares none: add contexts: to it' : `it has: ${names.join(', ')}`,
+    });
+  }
+  return merge(raw, chosen);
+}
+
+function merge(base: unknown, over: unknown): unknown {
+  if (!isObject(base) || !isObject(over)) {
+    return over;
+  }
+  const merged: Record<string, unknown> = { ...base };
+  for (const [key, value] of Object.entries(over)) {
+    merged[key] = Object.hasOwn(base, key) ? merge(base[key], value) : value;
+  }
+  return merged;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The values that stay sealed until they are needed. `*` stands for a list's index. */
+const sealedPaths = new Set([
+  'kafka.sasl.password',
+  'kafka.sasl.token',
+  'postgres.primary',
+  'postgres.replicas.*.url',
+  'postgres.backups.encryption.key',
+  'redis.url',
+]);
+
+/** Resolves references outside secrets (`brokers: ['${env:BROKERS}']`); leaves the other contexts alone. */
+function resolvePlainReferences(value: unknown, path: readonly string[], scope: ReferenceScope): unknown {
+  if (typeof value === 'string') {
+    return sealedPaths.has(path.join('.')) ? value : resolveReferences(value, scope);
+  }
+  if (Array.isArray(value)) {
+    return value.map((item) => resolvePlainReferences(item, [...path, '*'], scope));
+  }
+  if (!isObject(value) || (path.length === 1 && path[0] === 'contexts')) {
+    return value;
+  }
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => [key, resolvePlainReferences(inner, [...path, key], scope)]),
+  );
+}
+
+interface Place {
+  readonly file: string;
+  readonly yaml: Document;
+  readonly lines: LineCounter;
+  readonly contextName: string | undefined;
+}
+
+function invalid(issues: readonly z.core.$ZodIssue[], place: Place): KpipeError {
+  const told = issues.slice(0, 10).map((issue) => describeIssue(issue, place));
+  const more = issues.length > told.length ? [`… and ${issues.length - told.length} more`] : [];
+  return new KpipeError('KPIPE_CONFIG_INVALID', [...told, ...more].join('\n'), {
+    next: 'mend kpipe.yaml; `kpipe init` shows a whole one with comments',
+  });
+}
+
+function describeIssue(issue: z.core.$ZodIssue, place: Place): string {
+  const path = issue.path.map((part) => (typeof part === 'number' ? part : String(part)));
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys
+      .map((key) => {
+        const nearest = nearestName(key, knownKeys(path));
+        const hint = nearest === undefined ? '' : `: did you mean ${nearest}?`;
+        return `${position([...path, key], place)}unknown key ${[...path, key].join('.')}${hint}`;
+      })
+      .join('\n');
+  }
+  const named = path.length === 0 ? 'the file' : path.join('.');
+  return `${position(path, place)}${named}: ${explain(issue)}`;
+}
+
+function explain(issue: z.core.$ZodIssue): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      return issue.input === undefined ? `missing (${issue.expected})` : `must be ${issue.expected}`;
+    case 'invalid_value':
+      return `must be one of ${issue.values.map(String).join(', ')}`;
+    case 'invalid_union':
+      return unionMessage(issue);
+    default:
+      return issue.message;
+  }
+}
+
+/** Of a union's branches, the one that came closest: the fewest complaints. */
+function unionMessage(issue: z.core.$ZodIssueInvalidUnion): string {
+  const closest = [...issue.errors].sort((left, right) => left.length - right.length)[0]?.[0];
+  return closest === undefined ? issue.message : `${closest.path.join('.')} ${explain(closest)}`.trim();
+}
+
+/** `file:line:column: ` of the value at the path, looked up in the chosen context first. */
+function position(path: readonly (string | number)[], place: Place): string {
+  const candidates = place.contextName === undefined ? [path] : [['contexts', place.contextName, ...path], path];
+  for (const candidate of candidates) {
+    for (let depth = candidate.length; depth > 0; depth -= 1) {
+      const offset = startOf(candidate.slice(0, depth), place.yaml);
+      if (offset !== undefined) {
+        const { line, col } = place.lines.linePos(offset);
+        return `${place.file}:${line}:${col}: `;
+      }
+    }
+  }
+  return `${place.file}: `;
+}
+
+/** Where the key of the last path element stands (or the item, in a list). */
+function startOf(path: readonly (string | number)[], yaml: Document): number | undefined {
+  const last = path.at(-1);
+  const parent = path.length === 1 ? yaml.contents : yaml.getIn(path.slice(0, -1), true);
+  if (isMap(parent)) {
+    const pair = parent.items.find((item) => String(item.key) === String(last));
+    return rangeStart(pair?.key);
+  }
+  return rangeStart(yaml.getIn(path, true));
+}
+
+function rangeStart(node: unknown): number | undefined {
+  if (typeof node !== 'object' || node === null || !('range' in node) || !Array.isArray(node.range)) {
+    return undefined;
+  }
+  const start: unknown = node.range[0];
+  return typeof start === 'number' ? start : undefined;
+}
+
+/** The keys that the schema knows at a path; through optional, default and union wrappers. */
+function knownKeys(path: readonly (string | number)[]): readonly string[] {
+  let schemas: unknown[] = [configSchema];
+  for (const part of path) {
+    schemas = schemas.flatMap(unwrap).flatMap((schema) => {
+      const definition = definitionOf(schema);
+      if (isObject(definition['shape'])) {
+        return [definition['shape'][String(part)]];
+      }
+      return [definition['valueType'] ?? definition['element']];
+    });
+  }
+  return schemas.flatMap(unwrap).flatMap((schema) => {
+    const shape = definitionOf(schema)['shape'];
+    return isObject(shape) ? Object.keys(shape) : [];
+  });
+}
+
+function definitionOf(schema: unknown): Record<string, unknown> {
+  if (typeof schema !== 'object' || schema === null || !('def' in schema)) {
+    return {};
+  }
+  return isObject(schema.def) ? schema.def : {};
+}
+
+function unwrap(schema: unknown): unknown[] {
+  const definition = definitionOf(schema);
+  if (Array.isArray(definition['options'])) {
+    return definition['options'].flatMap(unwrap);
+  }
+  const inner = definition['innerType'] ?? definition['in'];
+  return inner === undefined ? [schema] : unwrap(inner);
+}
+
+/** A literal secret in a file that others can read is refused, as ssh does with keys. */
+function refuseReadableSecrets(document: ConfigDocument, file: string): void {
+  const holder = literalSecret(document);
+  if (holder === undefined || !existsSync(file)) {
+    return;
+  }
+  const mode = statSync(file).mode & 0o077;
+  if (mode !== 0) {
+    throw new KpipeError('KPIPE_CONFIG_UNSAFE', `${file} holds a literal secret (${holder}) and others can read it`, {
+      next: `chmod 600 ${file}, or write \${env:NAME} or \${file:/path} in its place`,
+    });
+  }
+}
+
+function literalSecret(document: ConfigDocument): string | undefined {
+  const { sasl } = document.kafka;
+  const plain: readonly (readonly [string, string | undefined])[] = [
+    ['kafka.sasl.password', sasl !== undefined && 'password' in sasl ? sasl.password : undefined],
+    ['kafka.sasl.token', sasl !== undefined && 'token' in sasl ? sasl.token : undefined],
+    ['postgres.backups.encryption.key', document.postgres?.backups?.encryption?.key],
+  ];
+  const literal = plain.find(([, value]) => value !== undefined && !isReference(value));
+  if (literal !== undefined) {
+    return literal[0];
+  }
+  const urls: readonly (readonly [string, string | undefined])[] = [
+    ['postgres.primary', document.postgres?.primary],
+    ...(document.postgres?.replicas ?? []).map((replica, index) => [`postgres.replicas.${index}.url`, replica.url] as const),
+    ['redis.url', document.redis?.url],
+  ];
+  return urls.find(([, url]) => url !== undefined && hasLiteralPassword(url))?.[0];
+}
+
+function hasLiteralPassword(url: string): boolean {
+  const password = /^[a-z]+:\/\/[^:@/]*:(.+)@[^@]*$/.exec(url)?.[1];
+  return password !== undefined && !isReference(password);
+}
+
+function seal(document: ConfigDocument, file: string, context: string | null, scope: ReferenceScope): Config {
+  const secret = (text: string): Secret => new Secret(text, scope);
+  const { kafka, postgres, redis, ...rest } = document;
+  const { sasl, ...kafkaRest } = kafka;
+  return {
+    ...rest,
+    file,
+    context,
+    kafka: {
+      ...kafkaRest,
+      directory: scope.directory,
+      sasl:
+        sasl === undefined
+          ? undefined
+          : 'password' in sasl
+            ? { ...sasl, password: secret(sasl.password) }
+            : { ...sasl, token: secret(sasl.token) },
+    },
+    postgres:
+      postgres === undefined
+        ? undefined
+        : {
+            ...postgres,
+            primary: secret(postgres.primary),
+            replicas: postgres.replicas.map((replica) => ({ ...replica, url: secret(replica.url) })),
+          },
+    redis: redis === undefined ? undefined : { ...redis, url: secret(redis.url) },
+  };
+}

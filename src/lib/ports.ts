@@ -1,0 +1,183 @@
+/**
+ * What the rest of kpipe sees of Kafka, PostgreSQL, Redis and BigQuery. The edges (kafka/, postgres/, redis/, bigquery/)
+ * implement these and are the only importers of their drivers.
+ *
+ * Words: a *position* is the offset that is read next. Offsets are bigint. A timestamp is Kafka's, in ms since the epoch.
+ */
+
+/** Header names repeat and keep their order; values are bytes. */
+export type RecordHeader = readonly [name: string, value: Buffer | null];
+
+export interface SourceRecord {
+  readonly offset: bigint;
+  readonly timestampMs: number;
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  readonly headers: readonly RecordHeader[];
+}
+
+export interface TopicPartition {
+  readonly topic: string;
+  readonly partition: number;
+}
+
+/** `events-3`: for maps and logs. */
+export function partitionKey({ topic, partition }: TopicPartition): string {
+  return `${topic}-${partition}`;
+}
+
+/** What one fetch brought of one partition. Positions, not records, bound it: compaction and control records leave gaps. */
+export interface FetchedBatch extends TopicPartition {
+  /** The position that the batch was read from. */
+  readonly position: bigint;
+  /** The position after it; may lie beyond the last record. */
+  readonly nextPosition: bigint;
+  readonly highWatermark: bigint;
+  readonly records: readonly SourceRecord[];
+  /** Keys, values and headers, uncompressed. */
+  readonly bytes: number;
+}
+
+/** What a `Source` tells its owner. It waits for each promise. */
+export interface SourceListener {
+  /** A partition was assigned: answers the position to read from. */
+  assigned(partition: TopicPartition): Promise<bigint>;
+  /** Resolves when there is room for more of this partition: this is the back-pressure. */
+  fetched(batch: FetchedBatch): Promise<void>;
+  /** The partitions go to somebody else once this resolves: finish or abandon, mirror the commit, release. */
+  revoked(partitions: readonly TopicPartition[]): Promise<void>;
+  /** The partitions are somebody else's already. */
+  lost(partitions: readonly TopicPartition[]): void;
+}
+
+export interface GroupCommit extends TopicPartition {
+  /** The position after the last record that is done. */
+  readonly offset: bigint;
+  readonly metadata?: string;
+}
+
+/** A member of a consumer group that reads whole batches of its partitions. */
+export interface Source {
+  /** Joins and reads until the signal aborts or `stop()`. @throws KpipeError when it cannot go on */
+  run(listener: SourceListener, signal: AbortSignal): Promise<void>;
+  /** Commits to the group, fenced by its generation. */
+  commit(commits: readonly GroupCommit[]): Promise<void>;
+  /** Reads from another position, from the next fetch on. */
+  seek(partition: TopicPartition, position: bigint): void;
+  /** Leaves the group. Idempotent. */
+  stop(): Promise<void>;
+}
+
+export interface OutgoingRecord {
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  readonly headers?: readonly RecordHeader[];
+  readonly partition?: number;
+  readonly timestampMs?: number;
+}
+
+/** A producer with acks=all. */
+export interface RecordPublisher {
+  /** Resolves when every record is acked by all in-sync replicas. @throws KPIPE_PRODUCE_FAILED: none or some were */
+  publish(topic: string, records: readonly OutgoingRecord[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface Broker {
+  readonly id: number;
+  readonly host: string;
+  readonly port: number;
+  readonly rack: string | null;
+}
+
+export interface ClusterDescription {
+  readonly clusterId: string;
+  readonly controllerId: number;
+  readonly brokers: readonly Broker[];
+}
+
+export interface PartitionDescription {
+  readonly partition: number;
+  /** -1 when there is none. */
+  readonly leader: number;
+  readonly replicas: readonly number[];
+  readonly isr: readonly number[];
+}
+
+export interface TopicDescription {
+  readonly name: string;
+  readonly id: string;
+  readonly internal: boolean;
+  readonly partitions: readonly PartitionDescription[];
+}
+
+export interface TopicConfigEntry {
+  readonly value: string | null;
+  /** `topic`: an override of the topic's own; `broker`: dynamic or static broker configuration; `default`: Kafka's. */
+  readonly source: 'topic' | 'broker' | 'default';
+  readonly sensitive: boolean;
+}
+
+export interface NewTopic {
+  readonly name: string;
+  readonly partitions: number;
+  readonly replicationFactor: number;
+  readonly config: Readonly<Record<string, string>>;
+}
+
+export interface ConfigAlteration {
+  readonly topic: string;
+  /** null deletes the topic's override. */
+  readonly set: Readonly<Record<string, string | null>>;
+}
+
+export type OffsetQuery = 'earliest' | 'latest' | { readonly timestampMs: number };
+
+export interface OffsetAnswer extends TopicPartition {
+  /** null: no record at or after the timestamp asked for. */
+  readonly offset: bigint | null;
+  readonly timestampMs: number | null;
+}
+
+export interface GroupMember {
+  readonly memberId: string;
+  readonly instanceId: string | null;
+  readonly clientId: string;
+  readonly host: string;
+  readonly assignment: readonly TopicPartition[];
+}
+
+export interface GroupDescription {
+  readonly group: string;
+  readonly protocol: 'classic' | 'consumer' | null;
+  /** Stable, Empty, PreparingRebalance, CompletingRebalance, Assigning, Reconciling or Dead (also: never existed). */
+  readonly state: string;
+  readonly members: readonly GroupMember[];
+}
+
+export interface CommittedOffset extends TopicPartition {
+  readonly offset: bigint;
+  readonly metadata: string;
+}
+
+/** Looks at a cluster and changes its topics. Every call has a deadline and fails with a KPIPE_KAFKA_… code. */
+export interface ClusterAdmin {
+  describeCluster(): Promise<ClusterDescription>;
+  /** The broker's version as its APIs show it (`4.3`), or null when they don't say. */
+  kafkaVersion(): Promise<string | null>;
+  listTopics(): Promise<readonly { readonly name: string; readonly internal: boolean }[]>;
+  /** Topics that don't exist are absent from the answer. */
+  describeTopics(names: readonly string[]): Promise<readonly TopicDescription[]>;
+  topicConfigs(names: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, TopicConfigEntry>>>;
+  createTopic(topic: NewTopic, options?: { readonly validateOnly?: boolean }): Promise<void>;
+  /** Adds partitions up to `count`. */
+  createPartitions(topic: string, count: number, options?: { readonly validateOnly?: boolean }): Promise<void>;
+  alterConfigs(alteration: ConfigAlteration, options?: { readonly validateOnly?: boolean }): Promise<void>;
+  deleteTopic(name: string): Promise<void>;
+  listOffsets(partitions: readonly TopicPartition[], query: OffsetQuery): Promise<readonly OffsetAnswer[]>;
+  listGroups(): Promise<readonly { readonly group: string; readonly protocol: string; readonly state: string }[]>;
+  /** Classic and KIP-848 groups alike. */
+  describeGroup(group: string): Promise<GroupDescription>;
+  committedOffsets(group: string): Promise<readonly CommittedOffset[]>;
+  close(): Promise<void>;
+}
