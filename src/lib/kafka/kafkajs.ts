@@ -1,0 +1,129 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { resolve } from 'node:path';
+
+import type { Kafka, KafkaConfig as KafkajsConfig, SASLOptions } from 'kafkajs';
+
+import type { KafkaConfig } from '../config/load.ts';
+import { KpipeError, messageOf } from '../errors.ts';
+
+/**
+ * kafkajs, set up from kpipe.yaml: brokers, TLS, SASL, deadlines, and silence (kpipe alone prints). kafkajs' own retries
+ * are few and short: its users here retry themselves, with a cap and full jitter.
+ *
+ * @throws KpipeError KPIPE_CONFIG_INVALID: a file under `kafka.tls` cannot be read; KPIPE_SECRET_UNAVAILABLE
+ */
+export async function createKafkaJs(config: KafkaConfig, clientId: string): Promise<Kafka> {
+  const { default: kafkajs } = await import('kafkajs');
+  stopIdleTimers();
+  return new kafkajs.Kafka(kafkajsConfig(config, clientId));
+}
+
+/** The options that every kafkajs client of kpipe is made with. */
+export function kafkajsConfig(config: KafkaConfig, clientId: string): KafkajsConfig {
+  const sasl = saslOptions(config);
+  const ssl = tlsOptions(config);
+  return {
+    brokers: [...config.brokers],
+    clientId,
+    connectionTimeout: config.connectTimeout,
+    authenticationTimeout: 10_000,
+    requestTimeout: 30_000,
+    // Complete on purpose: under NODE_ENV=test kafkajs would fill gaps with other defaults.
+    retry: { retries: 2, initialRetryTime: 100, maxRetryTime: 1000, factor: 0.5, multiplier: 2 },
+    logLevel: 0,
+    logCreator: () => () => undefined,
+    ...(ssl === undefined ? {} : { ssl }),
+    ...(sasl === undefined ? {} : { sasl }),
+  };
+}
+
+interface TlsFiles {
+  readonly ca?: string | undefined;
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+  readonly insecure?: boolean | undefined;
+}
+
+function tlsOptions(config: KafkaConfig): KafkajsConfig['ssl'] {
+  const tls: TlsFiles | undefined = config.tls;
+  if (tls === undefined) {
+    return undefined;
+  }
+  const read = (name: 'ca' | 'cert' | 'key'): string | undefined => {
+    const path = tls[name];
+    return path === undefined ? undefined : readTlsFile(name, resolve(config.directory, path));
+  };
+  const [ca, cert, key] = [read('ca'), read('cert'), read('key')];
+  return {
+    // The schema lets `insecure` through on the loopback only.
+    rejectUnauthorized: tls.insecure !== true,
+    ...(ca === undefined ? {} : { ca: [ca] }),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+  };
+}
+
+function readTlsFile(name: string, path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new KpipeError('KPIPE_CONFIG_INVALID', `kafka.tls.${name} cannot be read: ${messageOf(error)}`, {
+      next: 'name a PEM file; relative paths start at the directory of kpipe.yaml',
+      where: { path },
+      cause: error,
+    });
+  }
+}
+
+function saslOptions({ sasl }: KafkaConfig): SASLOptions | undefined {
+  switch (sasl?.mechanism) {
+    case undefined:
+      return undefined;
+    case 'oauthbearer': {
+      const { token } = sasl;
+      return { mechanism: 'oauthbearer', oauthBearerProvider: () => Promise.resolve({ value: token.reveal() }) };
+    }
+    case 'plain':
+    case 'scram-sha-256':
+    case 'scram-sha-512': {
+      const { mechanism, username } = sasl;
+      const password = sasl.password.reveal();
+      // One object a mechanism: kafkajs' type does not distribute over a union.
+      return mechanism === 'plain'
+        ? { mechanism, username, password }
+        : mechanism === 'scram-sha-256'
+          ? { mechanism, username, password }
+          : { mechanism, username, password };
+    }
+  }
+}
+
+/** What kafkajs 2.2.4 keeps of a connection's requests (src/network/requestQueue). */
+interface RequestQueue {
+  readonly pending: readonly unknown[];
+  readonly throttledUntil: number;
+  throttleCheckTimeoutId: NodeJS.Timeout | null;
+  checkPendingRequests(): void;
+}
+
+/**
+ * kafkajs 2.2.4 sets a timer of `-1 - Date.now()` ms after every response, and again whenever it fires, whether requests
+ * wait or not: Node makes that 1 ms, prints a TimeoutNegativeWarning, and an idle connection burns CPU for ever. Here
+ * the timer is set only while requests wait.
+ */
+function stopIdleTimers(): void {
+  const require = createRequire(import.meta.url);
+  const queue = require('kafkajs/src/network/requestQueue') as { readonly prototype: object };
+  Object.assign(queue.prototype, {
+    scheduleCheckPendingRequests(this: RequestQueue): void {
+      if (this.throttleCheckTimeoutId === null && this.pending.length > 0) {
+        const delayMs = Math.max(10, this.throttledUntil - Date.now());
+        this.throttleCheckTimeoutId = setTimeout(() => {
+          this.throttleCheckTimeoutId = null;
+          this.checkPendingRequests();
+        }, delayMs);
+      }
+    },
+  });
+}
