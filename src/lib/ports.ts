@@ -181,3 +181,41 @@ export interface ClusterAdmin {
   committedOffsets(group: string): Promise<readonly CommittedOffset[]>;
   close(): Promise<void>;
 }
+
+export interface PartitionPosition extends TopicPartition {
+  readonly position: bigint;
+}
+
+/** What a read-committed consumer would get next, at or after a position. */
+export type FirstUnread =
+  /** `exact` is false where the time is interpolated between the first and last of the record's batch. */
+  | { readonly kind: 'record'; readonly offset: bigint; readonly timestampMs: number; readonly exact: boolean }
+  /** Up to the log's end only control records, aborted records and gaps: there is nothing to read. */
+  | { readonly kind: 'nothing' }
+  /** An open transaction holds back what lies behind it. */
+  | { readonly kind: 'held'; readonly lastStableOffset: bigint }
+  | { readonly kind: 'unknown'; readonly reason: string };
+
+/** Reads the timestamps of single records, a bounded number of bytes each. Never throws for a partition. */
+export interface RecordTimeReader {
+  /** Answers in the order of the questions. */
+  firstUnread(positions: readonly PartitionPosition[]): Promise<readonly FirstUnread[]>;
+  close(): Promise<void>;
+}
+
+/** A row of `kpipe.consumer_offset`. */
+export interface StoredPosition extends PartitionPosition {
+  readonly epoch: bigint;
+  readonly updatedAtMs: number;
+}
+
+/** The true positions of roles whose sink is PostgreSQL. A store that is away is an answer, not a failure. */
+export interface PositionReader {
+  positions(
+    role: string,
+  ): Promise<
+    | { readonly kind: 'known'; readonly positions: readonly StoredPosition[] }
+    | { readonly kind: 'unknown'; readonly reason: string }
+  >;
+  close(): Promise<void>;
+}
