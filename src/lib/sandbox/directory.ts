@@ -3,7 +3,6 @@ import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 
 import { KpipeError } from '../errors.ts';
-import type { ServerName } from './types.ts';
 
 /** PostgreSQL refuses to run as root; these are the ids that it gets instead. */
 export interface ServerUser {
@@ -54,7 +53,7 @@ export function sandboxPaths(directory: string): SandboxPaths {
   };
 }
 
-export function logPath(paths: SandboxPaths, server: ServerName | string): string {
+export function logPath(paths: SandboxPaths, server: string): string {
   return join(paths.logs, `${server}.log`);
 }
 

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
 
 import { KpipeError } from '../errors.ts';
@@ -7,7 +8,9 @@ type Wanted = readonly (number | undefined)[];
 
 /** The flat order in which ports are wanted and assigned. */
 export function portsFrom(flat: readonly number[], brokers: BrokerCount): SandboxPorts {
-  const [postgresPrimary = 0, postgresReplica = 0, redis = 0, bigqueryRest = 0, bigqueryGrpc = 0] = flat.slice(2 * brokers);
+  const [postgresPrimary = 0, postgresReplica = 0, redis = 0, bigqueryRest = 0, bigqueryGrpc = 0] = flat.slice(
+    2 * brokers,
+  );
   return {
     brokers: flat.slice(0, brokers),
     controllers: flat.slice(brokers, 2 * brokers),
@@ -35,7 +38,12 @@ export function flatPorts(ports: SandboxPorts): readonly number[] {
 export function wantedPorts(fixed: FixedPorts, brokers: BrokerCount): Wanted {
   const run = (first: number | undefined, count: number): Wanted =>
     Array.from({ length: count }, (_, index) => (first === undefined ? undefined : first + index));
-  return [...run(fixed.kafka, 2 * brokers), ...run(fixed.postgres, 2), ...run(fixed.redis, 1), ...run(fixed.bigquery, 2)];
+  return [
+    ...run(fixed.kafka, 2 * brokers),
+    ...run(fixed.postgres, 2),
+    ...run(fixed.redis, 1),
+    ...run(fixed.bigquery, 2),
+  ];
 }
 
 /** `kafka=39092,postgres=35432` → `{kafka: 39092, postgres: 35432}`. */
@@ -45,7 +53,9 @@ export function parsePorts(text: string): FixedPorts {
     const [name = '', value = ''] = part.split('=', 2).map((piece) => piece.trim());
     const number = Number(value);
     if (!/^\d+$/.test(value) || number < 1 || number > 65_528) {
-      throw new KpipeError('KPIPE_USAGE', `not a port: '${part}'`, { next: 'write for example kafka=39092,redis=36379' });
+      throw new KpipeError('KPIPE_USAGE', `not a port: '${part}'`, {
+        next: 'write for example kafka=39092,redis=36379',
+      });
     }
     if (name !== 'kafka' && name !== 'postgres' && name !== 'redis' && name !== 'bigquery') {
       throw new KpipeError('KPIPE_USAGE', `no server is called '${name}'`, {
@@ -94,27 +104,29 @@ async function pickPort(wanted: number | undefined, before: number | undefined, 
     chosen.add(before);
     return before;
   }
-  for (;;) {
-    const port = await listenOnce(0);
-    if (port !== undefined && !chosen.has(port)) {
+  for (let tries = 0; tries < 1_000; tries += 1) {
+    const port = randomInt(FIRST_FREE, LAST_FREE);
+    if (!chosen.has(port) && (await isFree(port))) {
       chosen.add(port);
       return port;
     }
   }
+  throw new KpipeError('KPIPE_SANDBOX_FAILED', `no free port between ${FIRST_FREE} and ${LAST_FREE} on 127.0.0.1`, {
+    next: 'choose ports with --ports',
+  });
 }
 
-async function isFree(port: number): Promise<boolean> {
-  return (await listenOnce(port)) === port;
-}
+/**
+ * Below the range from which Linux takes clients' ports (32768 up): a client that tries to reach a stopped server again and
+ * again could otherwise be given the server's own port, connect to itself, and keep the server from starting.
+ */
+const FIRST_FREE = 20_000;
+const LAST_FREE = 32_000;
 
-/** Listens and closes again: the port that it got, or undefined when it is in use. */
-function listenOnce(port: number): Promise<number | undefined> {
+function isFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();
-    server.once('error', () => resolve(undefined));
-    server.listen({ host: '127.0.0.1', port, exclusive: true }, () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : undefined));
-    });
+    server.once('error', () => resolve(false));
+    server.listen({ host: '127.0.0.1', port, exclusive: true }, () => server.close(() => resolve(true)));
   });
 }

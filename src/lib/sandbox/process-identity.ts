@@ -14,19 +14,21 @@ export interface ProcessStat {
   readonly pid: number;
   readonly state: string;
   readonly startTicks: string;
-  readonly rssPages: number;
 }
 
 /** Parses a line of /proc/PID/stat. The second field is the name in brackets and may hold spaces and brackets itself. */
 export function parseStat(line: string): ProcessStat | undefined {
   const pid = Number.parseInt(line, 10);
-  const rest = line.slice(line.lastIndexOf(')') + 2).trimEnd().split(' ');
+  const rest = line
+    .slice(line.lastIndexOf(')') + 2)
+    .trimEnd()
+    .split(' ');
   const state = rest[0];
   const startTicks = rest[19];
   if (!Number.isInteger(pid) || state === undefined || startTicks === undefined || !/^\d+$/.test(startTicks)) {
     return undefined;
   }
-  return { pid, state, startTicks, rssPages: Number(rest[21] ?? 0) };
+  return { pid, state, startTicks };
 }
 
 export function readStat(pid: number): ProcessStat | undefined {
@@ -68,4 +70,14 @@ export function isAlive(identity: ProcessIdentity): boolean {
     stat.state !== 'X' &&
     bootId() === identity.bootId
   );
+}
+
+/** Resident memory, from /proc/PID/status; null when the process is gone. */
+export function rssBytes(pid: number): number | null {
+  try {
+    const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+    return kilobytes === undefined ? null : Number(kilobytes) * 1024;
+  } catch {
+    return null;
+  }
 }

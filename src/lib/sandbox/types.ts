@@ -25,7 +25,9 @@ export interface SandboxPorts {
   readonly bigqueryGrpc: number;
 }
 
-export type BigQueryAvailability = { readonly available: true } | { readonly available: false; readonly reason: string };
+export type BigQueryAvailability =
+  | { readonly available: true }
+  | { readonly available: false; readonly reason: string };
 
 export interface SandboxState {
   readonly version: 1;
@@ -62,7 +64,8 @@ export type SandboxPhase = 'preparing' | 'starting' | 'ready' | 'unavailable' | 
 
 /** One line of progress. `elapsedMs` is given where something has ended. */
 export interface SandboxProgress {
-  readonly server: ServerName | 'sandbox';
+  /** A server's name, a step's such as `postgres-initdb`, or `sandbox`. */
+  readonly server: string;
   readonly phase: SandboxPhase;
   readonly detail?: string;
   readonly elapsedMs?: number;

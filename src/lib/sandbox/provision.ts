@@ -1,0 +1,34 @@
+import type { SandboxPaths } from './directory.ts';
+import { asSuperuser, type RunSql } from './health.ts';
+import { REPLICATION_SLOT } from './postgres.ts';
+import { readSecret } from './secrets.ts';
+import type { SandboxState } from './types.ts';
+
+/**
+ * What the running primary needs besides initdb; every statement may be repeated. `kpipe` owns its database, may take
+ * base backups and receive WAL (REPLICATION), see statistics (pg_monitor), and make the pipeline's least-privilege roles
+ * (CREATEROLE). It is not a superuser.
+ */
+export async function provisionPrimary(paths: SandboxPaths, state: SandboxState): Promise<void> {
+  await asSuperuser(paths, state.ports.postgresPrimary, 'postgres', async (run) => {
+    await ensureRole(run, 'kpipe', 'LOGIN REPLICATION CREATEROLE', readSecret(paths, 'postgres-kpipe'));
+    await ensureRole(run, 'replicator', 'LOGIN REPLICATION', readSecret(paths, 'postgres-replication'));
+    await run('GRANT pg_monitor TO kpipe');
+    const database = await run("SELECT 1 FROM pg_database WHERE datname = 'kpipe'");
+    if (database.length === 0) {
+      await run('CREATE DATABASE kpipe OWNER kpipe');
+    }
+    const slot = await run(`SELECT 1 FROM pg_replication_slots WHERE slot_name = '${REPLICATION_SLOT}'`);
+    if (slot.length === 0) {
+      await run(`SELECT pg_create_physical_replication_slot('${REPLICATION_SLOT}', true)`);
+    }
+  });
+}
+
+/** Passwords are hexadecimal (secrets.ts), so they can stand in the statement; the server stores the SCRAM verifier only. */
+async function ensureRole(run: RunSql, role: string, attributes: string, password: string): Promise<void> {
+  const rows = await run(`SELECT 1 FROM pg_roles WHERE rolname = '${role}'`);
+  if (rows.length === 0) {
+    await run(`CREATE ROLE ${role} ${attributes} PASSWORD '${password}'`);
+  }
+}
