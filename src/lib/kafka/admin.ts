@@ -1,0 +1,178 @@
+import type { KafkaConfig } from '../config/load.ts';
+import { KpipeError, type ErrorContext } from '../errors.ts';
+import type {
+  ClusterAdmin,
+  ClusterDescription,
+  CommittedOffset,
+  ConfigAlteration,
+  GroupDescription,
+  NewTopic,
+  OffsetAnswer,
+  OffsetQuery,
+  TopicConfigEntry,
+  TopicDescription,
+  TopicPartition,
+} from '../ports.ts';
+import { KafkaConnections } from './connections.ts';
+import { callFailure, isConnectionLoss, isTransient, unreachable } from './failures.ts';
+import { committedOffsets, describeGroup, listGroups } from './group-requests.ts';
+import { listOffsets } from './offset-requests.ts';
+import * as topics from './topic-requests.ts';
+import { kafkaRelease } from './versions.ts';
+
+export interface KafkaAdminOptions {
+  /** For each call, connecting included; a cluster that is down is told within it. Default 9 s. */
+  readonly deadlineMs?: number;
+}
+
+/** What Kafka lets this user do with a topic; null: the broker does not say. */
+export type TopicRights = topics.TopicRights;
+
+/** `ClusterAdmin`, and what only `kpipe doctor` asks. */
+export interface KafkaAdmin extends ClusterAdmin {
+  topicRights(names: readonly string[]): Promise<ReadonlyMap<string, TopicRights>>;
+}
+
+/** Opens a cluster for looking and changing; connects with the first call. The caller closes it. */
+export async function openKafkaAdmin(config: KafkaConfig, options: KafkaAdminOptions = {}): Promise<KafkaAdmin> {
+  const deadlineMs = options.deadlineMs ?? 9000;
+  return new PlatformaticAdmin(config, await KafkaConnections.prepare(config, deadlineMs), deadlineMs);
+}
+
+/** Runs `work` with an admin that is closed whatever happens. */
+export async function withKafkaAdmin<Result>(
+  config: KafkaConfig,
+  work: (admin: KafkaAdmin) => Promise<Result>,
+  options: KafkaAdminOptions = {},
+): Promise<Result> {
+  const admin = await openKafkaAdmin(config, options);
+  try {
+    return await work(admin);
+  } finally {
+    await admin.close();
+  }
+}
+
+const firstPauseMs = 50;
+const longestPauseMs = 500;
+
+/**
+ * ClusterAdmin by single requests on @platformatic/kafka's connections. Its Admin class is not used: non-strict
+ * `createTopics({validateOnly})` creates the topic, and `describeGroups` says that a KIP-848 group is Dead.
+ */
+class PlatformaticAdmin implements KafkaAdmin {
+  readonly #config: KafkaConfig;
+  readonly #connections: KafkaConnections;
+  readonly #deadlineMs: number;
+
+  constructor(config: KafkaConfig, connections: KafkaConnections, deadlineMs: number) {
+    this.#config = config;
+    this.#connections = connections;
+    this.#deadlineMs = deadlineMs;
+  }
+
+  describeCluster(): Promise<ClusterDescription> {
+    return this.#run('describing the cluster', {}, (kafka) => topics.describeCluster(kafka));
+  }
+
+  kafkaVersion(): Promise<string | null> {
+    return this.#run('asking for the version', {}, async (kafka) => kafkaRelease((await kafka.any()).versions));
+  }
+
+  listTopics(): Promise<readonly { readonly name: string; readonly internal: boolean }[]> {
+    return this.#run('listing topics', {}, (kafka) => topics.listTopics(kafka));
+  }
+
+  describeTopics(names: readonly string[]): Promise<readonly TopicDescription[]> {
+    return this.#run('describing topics', {}, (kafka) => topics.describeTopics(kafka, names));
+  }
+
+  topicConfigs(names: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, TopicConfigEntry>>> {
+    return this.#run('reading topic configurations', {}, (kafka) => topics.topicConfigs(kafka, names));
+  }
+
+  topicRights(names: readonly string[]): Promise<ReadonlyMap<string, TopicRights>> {
+    return this.#run('asking for rights', {}, (kafka) => topics.topicRights(kafka, names));
+  }
+
+  createTopic(topic: NewTopic, options: { readonly validateOnly?: boolean } = {}): Promise<void> {
+    const what = options.validateOnly === true ? 'checking the new topic' : 'creating the topic';
+    return this.#run(what, { topic: topic.name }, (kafka) =>
+      topics.createTopic(kafka, topic, options.validateOnly ?? false, this.#deadlineMs),
+    );
+  }
+
+  createPartitions(topic: string, count: number, options: { readonly validateOnly?: boolean } = {}): Promise<void> {
+    const what = options.validateOnly === true ? 'checking the new partitions' : 'adding partitions';
+    return this.#run(what, { topic, partitions: count }, (kafka) =>
+      topics.createPartitions(kafka, topic, count, options.validateOnly ?? false, this.#deadlineMs),
+    );
+  }
+
+  alterConfigs(alteration: ConfigAlteration, options: { readonly validateOnly?: boolean } = {}): Promise<void> {
+    const what = options.validateOnly === true ? 'checking the configuration' : 'changing the configuration';
+    return this.#run(what, { topic: alteration.topic }, (kafka) =>
+      topics.alterConfigs(kafka, alteration, options.validateOnly ?? false),
+    );
+  }
+
+  deleteTopic(name: string): Promise<void> {
+    return this.#run('deleting the topic', { topic: name }, (kafka) => topics.deleteTopic(kafka, name, this.#deadlineMs));
+  }
+
+  listOffsets(partitions: readonly TopicPartition[], query: OffsetQuery): Promise<readonly OffsetAnswer[]> {
+    return this.#run('listing offsets', {}, (kafka) => listOffsets(kafka, partitions, query));
+  }
+
+  listGroups(): Promise<readonly { readonly group: string; readonly protocol: string; readonly state: string }[]> {
+    return this.#run('listing groups', {}, (kafka) => listGroups(kafka));
+  }
+
+  describeGroup(group: string): Promise<GroupDescription> {
+    return this.#run('describing the group', { group }, (kafka) => describeGroup(kafka, group));
+  }
+
+  committedOffsets(group: string): Promise<readonly CommittedOffset[]> {
+    return this.#run('reading committed offsets', { group }, (kafka) => committedOffsets(kafka, group));
+  }
+
+  close(): Promise<void> {
+    return this.#connections.close();
+  }
+
+  /** One call: repeats what has only moved, within the deadline, and gives every failure its code. */
+  async #run<Result>(
+    what: string,
+    where: ErrorContext,
+    attempt: (kafka: KafkaConnections) => Promise<Result>,
+  ): Promise<Result> {
+    const expiry = Promise.withResolvers<never>();
+    const until = performance.now() + this.#deadlineMs;
+    const timer = setTimeout(() => expiry.reject(this.#silent(what)), this.#deadlineMs);
+    try {
+      return await Promise.race([this.#repeat(attempt, until), expiry.promise]);
+    } catch (error) {
+      throw callFailure(what, error, where);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #repeat<Result>(attempt: (kafka: KafkaConnections) => Promise<Result>, until: number): Promise<Result> {
+    for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
+      try {
+        return await attempt(this.#connections);
+      } catch (error) {
+        const worthwhile = isTransient(error) || isConnectionLoss(error);
+        if (!worthwhile || performance.now() + pauseMs >= until) {
+          throw error;
+        }
+        await new Promise((resolve) => setTimeout(resolve, pauseMs * (0.5 + Math.random() / 2)));
+      }
+    }
+  }
+
+  #silent(what: string): KpipeError {
+    return unreachable(this.#config, [`no answer within ${this.#deadlineMs / 1000} s while ${what}`]);
+  }
+}

@@ -1,0 +1,136 @@
+import type { KafkaConfig } from '../config/load.ts';
+import { codeOf, KpipeError, messageOf, type ErrorContext } from '../errors.ts';
+
+/** What a broker said no with: Kafka's name of the error, and its own words where it gave any. */
+export interface BrokerRefusal {
+  /** `INVALID_CONFIG`, `TOPIC_AUTHORIZATION_FAILED`, … */
+  readonly id: string;
+  readonly message: string;
+}
+
+/** The broker's refusals inside an error of @platformatic/kafka; empty when it is none. */
+export function refusalsOf(error: unknown): readonly BrokerRefusal[] {
+  return causes(error).flatMap((cause) => {
+    const id = textField(cause, 'apiId');
+    return id === undefined ? [] : [{ id, message: textField(cause, 'serverErrorMessage') ?? messageOf(cause) }];
+  });
+}
+
+/** Errors that a later attempt may not see: a leader, coordinator or controller has moved or is starting. */
+const transient = new Set([
+  'NOT_CONTROLLER',
+  'COORDINATOR_LOAD_IN_PROGRESS',
+  'COORDINATOR_NOT_AVAILABLE',
+  'NOT_COORDINATOR',
+  'LEADER_NOT_AVAILABLE',
+  'NOT_LEADER_OR_FOLLOWER',
+  'FENCED_LEADER_EPOCH',
+  'UNKNOWN_LEADER_EPOCH',
+  'REPLICA_NOT_AVAILABLE',
+  'KAFKA_STORAGE_ERROR',
+  'NETWORK_EXCEPTION',
+]);
+
+export function isTransient(error: unknown): boolean {
+  const refusals = refusalsOf(error);
+  return refusals.length > 0 && refusals.every(({ id }) => transient.has(id));
+}
+
+/** The connection went away under the request (not: could not be made). */
+export function isConnectionLoss(error: unknown): boolean {
+  return refusalsOf(error).length === 0 && textField(error, 'code') === 'PLT_KFK_NETWORK';
+}
+
+/** No broker could be reached: the brokers, why each failed, and what to look at. */
+export function unreachable(config: KafkaConfig, reasons: readonly string[], cause?: unknown): KpipeError {
+  const distinct = [...new Set(reasons)];
+  const why = distinct.length === 0 ? '' : `: ${distinct.join('; ')}`;
+  return new KpipeError('KPIPE_KAFKA_UNREACHABLE', `no Kafka broker answered${why}`, {
+    where: { brokers: config.brokers.join(',') },
+    next: 'start the cluster (`kpipe sandbox up` for the local one) or correct kafka.brokers in kpipe.yaml',
+    cause,
+  });
+}
+
+/** A failed connection attempt in one phrase, or an error that no other broker could cure. */
+export function connectionFailure(config: KafkaConfig, broker: string, error: unknown): KpipeError | string {
+  const all = causes(error);
+  const texts = all.map(messageOf);
+  const refused = all.find((cause) => codeOf(cause) === 'PLT_KFK_AUTHENTICATION');
+  if (refused !== undefined) {
+    return new KpipeError('KPIPE_KAFKA_FAILED', `${broker} refused to authenticate: ${messageOf(refused)}`, {
+      where: { broker },
+      next: 'check kafka.sasl in kpipe.yaml: mechanism, user name and password',
+      cause: error,
+    });
+  }
+  if (texts.includes('Broker requires TLS.')) {
+    return new KpipeError('KPIPE_KAFKA_FAILED', `${broker} speaks TLS`, {
+      where: { broker },
+      next: 'add `tls: true` (or `tls: {ca: FILE}`) to kafka in kpipe.yaml',
+      cause: error,
+    });
+  }
+  if (config.tls !== undefined && all.some((cause) => /^(EPROTO|ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO)/.test(codeOf(cause) ?? ''))) {
+    return new KpipeError('KPIPE_KAFKA_FAILED', `${broker}: TLS failed: ${messageOf(all.at(-1))}`, {
+      where: { broker },
+      next: 'name the authority that signed the brokers as kafka.tls.ca, and the brokers as their certificates do',
+      cause: error,
+    });
+  }
+  const system = all.map(codeOf).find((code) => code !== undefined && !code.startsWith('PLT_KFK'));
+  return `${broker} ${system === undefined ? lowerFirst(texts.at(-1) ?? 'failed') : (plainWords[system] ?? system)}`;
+}
+
+const plainWords: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'refused the connection',
+  ENOTFOUND: 'is a name that cannot be resolved',
+  EAI_AGAIN: 'is a name that cannot be resolved now',
+  ECONNRESET: 'closed the connection',
+  EHOSTUNREACH: 'is not routed to',
+  ENETUNREACH: 'is not routed to',
+  ETIMEDOUT: 'did not answer in time',
+};
+
+/** Any other failure of a call, with what the broker said. */
+export function callFailure(what: string, error: unknown, where: ErrorContext): KpipeError {
+  if (error instanceof KpipeError) {
+    return error;
+  }
+  const refusals = refusalsOf(error);
+  if (refusals.length === 0) {
+    return new KpipeError('KPIPE_KAFKA_FAILED', `${what} failed: ${messageOf(error)}`, {
+      where,
+      next: '`kpipe doctor` looks at every store',
+      cause: error,
+    });
+  }
+  const said = [...new Set(refusals.map(({ id, message }) => `${id}: ${message}`))].join('; ');
+  const denied = refusals.some(({ id }) => id.endsWith('AUTHORIZATION_FAILED'));
+  return new KpipeError('KPIPE_KAFKA_FAILED', `${what} failed: ${said}`, {
+    where,
+    next: denied ? 'grant this user the right (kafka-acls), or use another in kafka.sasl' : '`kpipe doctor` looks at every store',
+    cause: error,
+  });
+}
+
+/** An error and everything that it wraps, outermost first. */
+function causes(error: unknown): readonly unknown[] {
+  if (!(error instanceof Error)) {
+    return [error];
+  }
+  const inner: readonly unknown[] = error instanceof AggregateError ? error.errors : [];
+  return [error, ...inner.flatMap(causes), ...(error.cause === undefined ? [] : causes(error.cause))];
+}
+
+function textField(error: unknown, name: string): string | undefined {
+  if (typeof error !== 'object' || error === null || !(name in error)) {
+    return undefined;
+  }
+  const value: unknown = Reflect.get(error, name);
+  return typeof value === 'string' ? value : undefined;
+}
+
+function lowerFirst(text: string): string {
+  return text.charAt(0).toLowerCase() + text.slice(1);
+}

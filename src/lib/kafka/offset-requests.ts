@@ -1,0 +1,81 @@
+import { KpipeError } from '../errors.ts';
+import type { OffsetAnswer, OffsetQuery, TopicPartition } from '../ports.ts';
+import type { KafkaConnections } from './connections.ts';
+import { metadata } from './topic-requests.ts';
+
+const latest = -1n;
+const earliest = -2n;
+const readUncommitted = 0;
+/** Asks as a client, not as a replica; no leader epoch to compare. */
+const noReplica = -1;
+const noEpoch = -1;
+
+/**
+ * Offsets by position or time, each asked of its partition's leader. `latest` is the high watermark.
+ * @throws KPIPE_TOPIC_MISSING; KPIPE_KAFKA_FAILED for a partition without a leader
+ */
+export async function listOffsets(
+  kafka: KafkaConnections,
+  partitions: readonly TopicPartition[],
+  query: OffsetQuery,
+): Promise<readonly OffsetAnswer[]> {
+  const timestamp = query === 'latest' ? latest : query === 'earliest' ? earliest : BigInt(Math.trunc(query.timestampMs));
+  const byLeader = await groupByLeader(kafka, partitions);
+  const { driver } = kafka;
+  const versions = [driver.listOffsetsV9.api, driver.listOffsetsV8.api, driver.listOffsetsV7.api];
+  const answers = await Promise.all(
+    [...byLeader].map(async ([leader, wanted]) => {
+      const topics = Map.groupBy(wanted, ({ topic }) => topic);
+      const request = [...topics].map(([name, ofTopic]) => ({
+        name,
+        partitions: ofTopic.map(({ partition }) => ({ partitionIndex: partition, currentLeaderEpoch: noEpoch, timestamp })),
+      }));
+      const response = await kafka.request(await kafka.to(leader), versions, noReplica, readUncommitted, request);
+      return response.topics.flatMap((topic) =>
+        topic.partitions.map((answer) => ({
+          topic: topic.name,
+          partition: answer.partitionIndex,
+          // -1: no record at or after that time.
+          offset: answer.offset < 0n ? null : answer.offset,
+          timestampMs: answer.timestamp < 0n ? null : Number(answer.timestamp),
+        })),
+      );
+    }),
+  );
+  return inOrderOf(partitions, answers.flat());
+}
+
+type LeaderAddress = { readonly host: string; readonly port: number };
+
+async function groupByLeader(
+  kafka: KafkaConnections,
+  partitions: readonly TopicPartition[],
+): Promise<ReadonlyMap<LeaderAddress, readonly TopicPartition[]>> {
+  const names = [...new Set(partitions.map(({ topic }) => topic))];
+  if (names.length === 0) {
+    return new Map();
+  }
+  const { brokers, topics } = await metadata(kafka, { names });
+  return Map.groupBy(partitions, ({ topic, partition }) => {
+    const known = topics.find(({ name }) => name === topic)?.partitions.find((entry) => entry.partitionIndex === partition);
+    if (known === undefined) {
+      throw new KpipeError('KPIPE_TOPIC_MISSING', `there is no partition ${partition} of topic ${topic}`, {
+        where: { topic, partition },
+        next: '`kpipe topics list` shows what exists, `kpipe topics plan` what kpipe.yaml declares',
+      });
+    }
+    const leader = brokers.find(({ nodeId }) => nodeId === known.leaderId);
+    if (leader === undefined) {
+      throw new KpipeError('KPIPE_KAFKA_FAILED', `partition ${partition} of topic ${topic} has no leader`, {
+        where: { topic, partition, replicas: known.replicaNodes.join(',') },
+        next: 'start the brokers that hold its replicas',
+      });
+    }
+    return leader;
+  });
+}
+
+function inOrderOf(asked: readonly TopicPartition[], answers: readonly OffsetAnswer[]): readonly OffsetAnswer[] {
+  const byPartition = new Map(answers.map((answer) => [`${answer.topic}/${answer.partition}`, answer]));
+  return asked.flatMap(({ topic, partition }) => byPartition.get(`${topic}/${partition}`) ?? []);
+}
