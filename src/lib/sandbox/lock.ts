@@ -44,7 +44,10 @@ async function acquire(path: string, deadline: number, report: ReportProgress, s
         report({ server: 'sandbox', phase: 'waiting', detail: `another kpipe (pid ${owner.pid}) is working on it` });
         told = true;
       }
-      await sleep(100, undefined, { signal });
+      if (signal.aborted) {
+        throw new KpipeError('KPIPE_INTERRUPTED', 'interrupted while another kpipe was working on this sandbox');
+      }
+      await sleep(100);
     }
   } finally {
     rmSync(mine, { force: true });
