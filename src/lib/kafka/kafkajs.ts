@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { resolve } from 'node:path';
+import { connect as connectTls } from 'node:tls';
 
-import type { Kafka, KafkaConfig as KafkajsConfig, SASLOptions } from 'kafkajs';
+import type { ISocketFactory, Kafka, KafkaConfig as KafkajsConfig, SASLOptions } from 'kafkajs';
 
 import type { KafkaConfig } from '../config/load.ts';
 import { KpipeError, messageOf } from '../errors.ts';
@@ -11,16 +13,17 @@ import { KpipeError, messageOf } from '../errors.ts';
  * kafkajs, set up from kpipe.yaml: brokers, TLS, SASL, deadlines, and silence (kpipe alone prints). kafkajs' own retries
  * are few and short: its users here retry themselves, with a cap and full jitter.
  *
+ * `sockets`, where given, holds the open connections: kafkajs' `disconnect()` waits for requests that are never answered,
+ * and destroying their sockets ends them.
  * @throws KpipeError KPIPE_CONFIG_INVALID: a file under `kafka.tls` cannot be read; KPIPE_SECRET_UNAVAILABLE
  */
-export async function createKafkaJs(config: KafkaConfig, clientId: string): Promise<Kafka> {
+export async function createKafkaJs(config: KafkaConfig, clientId: string, sockets = new Set<Socket>()): Promise<Kafka> {
   const { default: kafkajs } = await import('kafkajs');
   stopIdleTimers();
-  return new kafkajs.Kafka(kafkajsConfig(config, clientId));
+  return new kafkajs.Kafka(kafkajsConfig(config, clientId, sockets));
 }
 
-/** The options that every kafkajs client of kpipe is made with. */
-export function kafkajsConfig(config: KafkaConfig, clientId: string): KafkajsConfig {
+function kafkajsConfig(config: KafkaConfig, clientId: string, sockets: Set<Socket>): KafkajsConfig {
   const sasl = saslOptions(config);
   const ssl = tlsOptions(config);
   return {
@@ -33,8 +36,24 @@ export function kafkajsConfig(config: KafkaConfig, clientId: string): KafkajsCon
     retry: { retries: 2, initialRetryTime: 100, maxRetryTime: 1000, factor: 0.5, multiplier: 2 },
     logLevel: 0,
     logCreator: () => () => undefined,
+    socketFactory: socketFactory(sockets),
     ...(ssl === undefined ? {} : { ssl }),
     ...(sasl === undefined ? {} : { sasl }),
+  };
+}
+
+/** As kafkajs' own, but without Nagle's delay, and with the sockets in a set. */
+function socketFactory(sockets: Set<Socket>): ISocketFactory {
+  // kafkajs passes no `ssl` without TLS, whatever its type says.
+  return ({ host, port, ssl, onConnect }: Omit<Parameters<ISocketFactory>[0], 'ssl'> & { ssl?: object | null }) => {
+    const servername = isIP(host) === 0 ? { servername: host } : {};
+    const socket =
+      ssl === undefined || ssl === null
+        ? connectTcp({ host, port }, onConnect)
+        : connectTls({ host, port, ...servername, ...ssl }, onConnect);
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+    return socket.setKeepAlive(true, 60_000).setNoDelay(true);
   };
 }
 
