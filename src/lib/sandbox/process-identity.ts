@@ -50,7 +50,7 @@ export function identityOf(pid: number): ProcessIdentity | undefined {
 
 /** The identity in a JSON text, or undefined when it is none. */
 export function parseIdentity(text: string): ProcessIdentity | undefined {
-  const value: unknown = JSON.parse(text);
+  const value = parseJson(text);
   if (typeof value !== 'object' || value === null) {
     return undefined;
   }
@@ -79,5 +79,13 @@ export function rssBytes(pid: number): number | null {
     return kilobytes === undefined ? null : Number(kilobytes) * 1024;
   } catch {
     return null;
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }
