@@ -1,5 +1,5 @@
 import type { KafkaConfig } from '../config/load.ts';
-import { codeOf, KpipeError, messageOf, type ErrorContext } from '../errors.ts';
+import { codeOf, KpipeError, messageOf, type ErrorCode, type ErrorContext } from '../errors.ts';
 
 /** What a broker said no with: Kafka's name of the error, and its own words where it gave any. */
 export interface BrokerRefusal {
@@ -106,13 +106,32 @@ export function callFailure(what: string, error: unknown, where: ErrorContext): 
     });
   }
   const said = [...new Set(refusals.map(({ id, message }) => `${id}: ${message}`))].join('; ');
-  const denied = refusals.some(({ id }) => id.endsWith('AUTHORIZATION_FAILED'));
-  return new KpipeError('KPIPE_KAFKA_FAILED', `${what} failed: ${said}`, {
-    where,
-    next: denied ? 'grant this user the right (kafka-acls), or use another in kafka.sasl' : '`kpipe doctor` looks at every store',
-    cause: error,
-  });
+  const { code, next } = meaningOf(refusals.map(({ id }) => id));
+  return new KpipeError(code, `${what} failed: ${said}`, { where, next, cause: error });
 }
+
+/** What Kafka's error names mean for the exit code, and what to do. */
+function meaningOf(ids: readonly string[]): { readonly code: ErrorCode; readonly next: string } {
+  if (ids.some((id) => id.endsWith('AUTHORIZATION_FAILED'))) {
+    return { code: 'KPIPE_KAFKA_FAILED', next: 'grant this user the right (kafka-acls), or use another in kafka.sasl' };
+  }
+  if (ids.includes('INVALID_CONFIG')) {
+    return { code: 'KPIPE_CONFIG_INVALID', next: 'correct the key or its value' };
+  }
+  if (ids.some((id) => refusedByRule.has(id))) {
+    return { code: 'KPIPE_REFUSED', next: 'ask for what the cluster allows' };
+  }
+  return { code: 'KPIPE_KAFKA_FAILED', next: '`kpipe doctor` looks at every store' };
+}
+
+const refusedByRule = new Set([
+  'POLICY_VIOLATION',
+  'INVALID_PARTITIONS',
+  'INVALID_REPLICATION_FACTOR',
+  'INVALID_REPLICA_ASSIGNMENT',
+  'INVALID_TOPIC_EXCEPTION',
+  'THROTTLING_QUOTA_EXCEEDED',
+]);
 
 /** An error and everything that it wraps, outermost first. */
 function causes(error: unknown): readonly unknown[] {
