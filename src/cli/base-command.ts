@@ -5,7 +5,7 @@ import { Command, Flags } from '@oclif/core';
 import { loadConfig, type Config, type ConfigLocation } from '../lib/config/load.ts';
 import { KpipeError, type ExitCode } from '../lib/errors.ts';
 import { renderDocument, type OutputFormat } from './output/document.ts';
-import { asKpipeError, errorDocument, errorLines } from './output/errors.ts';
+import { printFailure } from './output/failure.ts';
 import { startProgress, type Progress } from './output/progress.ts';
 import { paletteFor, type Line, type Palette } from './output/text.ts';
 import { renderTable, type Column } from './output/table.ts';
@@ -20,6 +20,12 @@ export interface View {
 export interface ShowOptions {
   readonly exitCode?: ExitCode;
 }
+
+/**
+ * A Ctrl-C under npx, npm run or kpipe's own launcher comes twice at once: from the terminal, which tells the whole process group,
+ * and from the parent, which passes it on. Signals closer together than this are one; no hand is as quick.
+ */
+const sameSignalMs = 200;
 
 /** The flags that every command has, as parsed. */
 export interface SharedFlags {
@@ -103,11 +109,14 @@ export abstract class KpipeCommand extends Command {
   protected interruption(): AbortSignal {
     if (this.#interruption === undefined) {
       const controller = new AbortController();
+      let firstAtMs = 0;
       const onSignal = (name: NodeJS.Signals): void => {
-        if (controller.signal.aborted) {
+        if (!controller.signal.aborted) {
+          firstAtMs = performance.now();
+          controller.abort(new KpipeError('KPIPE_INTERRUPTED', `stopped by ${name}`));
+        } else if (performance.now() - firstAtMs >= sameSignalMs) {
           process.exit(130);
         }
-        controller.abort(new KpipeError('KPIPE_INTERRUPTED', `stopped by ${name}`));
       };
       process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
       this.#interruption = controller;
@@ -150,20 +159,7 @@ export abstract class KpipeCommand extends Command {
     if (isExit(thrown)) {
       throw thrown;
     }
-    const error = asKpipeError(thrown);
-    if (wantsDocument(this.argv)) {
-      process.stdout.write(`${renderDocument(errorDocument(error), 'json')}\n`);
-    }
-    for (const line of errorLines(error)) {
-      this.say(line);
-    }
-    if (/(^|,)kpipe/.test(process.env['DEBUG'] ?? '')) {
-      process.stderr.write(`${thrown.stack ?? ''}\n`);
-      if (error.cause instanceof Error) {
-        process.stderr.write(`caused by: ${error.cause.stack ?? error.cause.message}\n`);
-      }
-    }
-    process.exitCode = error.exitCode;
+    process.exitCode = printFailure(thrown, this.argv, process.env);
     return Promise.resolve();
   }
 }
@@ -185,12 +181,6 @@ export function formatOf(flags: SharedFlags): OutputFormat {
     default:
       return 'table';
   }
-}
-
-/** For failures before the flags were parsed. */
-function wantsDocument(argv: readonly string[]): boolean {
-  const text = argv.join(' ');
-  return /(^|\s)(--json|-o[= ]?json|--output[= ]json)(\s|$)/.test(text) || process.env['KPIPE_JSON'] === 'true' || process.env['KPIPE_OUTPUT'] === 'json';
 }
 
 /** `this.exit()` and --help throw an ExitError, which oclif itself handles. */

@@ -1,8 +1,64 @@
+import { readFileSync } from 'node:fs';
 import { enableCompileCache } from 'node:module';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
 
-/** Runs the command line of the package that `entry` (a URL inside it) belongs to. */
-export async function start(entry: string): Promise<void> {
-  enableCompileCache();
-  const { execute } = await import('@oclif/core');
-  await execute({ dir: entry });
+import { helpSubject } from './help-request.ts';
+import { launcherVariable, type LaunchOptions } from './launch.ts';
+
+/** Runs the command line of the package that `entry` (the URL of a file in its bin/) belongs to. */
+export async function start(entry: string, options: LaunchOptions): Promise<void> {
+  endWithLauncher();
+  const development = options.development ?? false;
+  // React is several times slower in its development build, which it takes for granted; oclif looks for TypeScript sources.
+  process.env['NODE_ENV'] = 'production';
+  const argv = process.argv.slice(2);
+  const text = development ? undefined : generatedHelp(argv);
+  if (text !== undefined) {
+    process.stdout.write(showsColour() ? text : stripVTControlCharacters(text));
+    return;
+  }
+  enableCompileCache(join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'kpipe', 'compiled'));
+  const { runCommand } = await import('./run-command.ts');
+  await runCommand({ root: fileURLToPath(new URL('..', entry)), argv, ignoreManifest: development });
+}
+
+/** A child of the launcher ends at once when the launcher was killed and so cannot pass signals on any more. */
+function endWithLauncher(): void {
+  const launcher = process.env[launcherVariable];
+  // What kpipe itself starts is no child of the launcher.
+  delete process.env[launcherVariable];
+  if (launcher !== String(process.ppid) || process.channel === undefined) {
+    return;
+  }
+  process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
+  process.channel.unref();
+}
+
+/**
+ * The help text that the build wrote (scripts/generate.mjs renders it with help.ts, the same class that oclif shows help
+ * with), so that asking for help does not pay for loading oclif. Undefined when it is no request for help, or not foreseen.
+ */
+function generatedHelp(argv: readonly string[]): string | undefined {
+  const subject = helpSubject(argv);
+  if (subject === undefined) {
+    return undefined;
+  }
+  try {
+    const texts: Readonly<Partial<Record<string, string>>> = JSON.parse(readFileSync(new URL('../help.json', import.meta.url), 'utf8'));
+    return texts[subject];
+  } catch {
+    // Compiled without generating: oclif renders it.
+    return undefined;
+  }
+}
+
+function showsColour(): boolean {
+  const forced = process.env['FORCE_COLOR'];
+  if (forced !== undefined && forced !== '') {
+    return forced !== '0' && forced !== 'false';
+  }
+  return process.stdout.isTTY && process.stdout.hasColors();
 }
