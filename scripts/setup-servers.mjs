@@ -1,0 +1,199 @@
+// The second half of setup.mjs, on the checkout's own Node: it asks the sandbox what it does not find (one source of truth,
+// src/lib/sandbox/tools.ts) and installs that: Java, Maven, PostgreSQL, Redis and Python by apt, Kafka's jars by Maven, the
+// BigQuery stand-in by pip.
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import {
+  BQEMULATOR_VERSION,
+  bqemulatorHome,
+  COMPLETE_MARKER,
+  findBigQuery,
+  findJava,
+  findKafka,
+  findPostgres,
+  findPython,
+  findRedis,
+  isMissing,
+  KAFKA_VERSION,
+  kafkaHome,
+} from '../src/lib/sandbox/tools.ts';
+
+const began = Date.now();
+const pom = fileURLToPath(new URL('kafka/pom.xml', import.meta.url));
+// DuckDB's extensions come as packages of these exact versions; without them it would fetch them from the network.
+const standIn = [
+  `bqemulator==${BQEMULATOR_VERSION}`,
+  'duckdb==1.5.5',
+  'duckdb-extensions',
+  'duckdb-extension-spatial==1.5.5',
+  'numpy<2.5',
+];
+
+function say(text) {
+  process.stderr.write(`setup: ${text}\n`);
+}
+
+function seconds(since) {
+  return `${((Date.now() - since) / 1000).toFixed(1)} s`;
+}
+
+function output(command, args) {
+  return spawnSync(command, args, { encoding: 'utf8' }).stdout ?? '';
+}
+
+function has(program) {
+  return spawnSync('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' }).status === 0;
+}
+
+/** The first of the packages that this machine's apt knows. */
+function firstKnown(...packages) {
+  return packages.find((name) => /Candidate: [^(]/.test(output('apt-cache', ['policy', name])));
+}
+
+/** The packages of a Python that the stand-in can live in; none where the distribution has only older ones. */
+function pythonPackages() {
+  const [major, minor] = (/Candidate: (\d+)\.(\d+)/.exec(output('apt-cache', ['policy', 'python3'])) ?? [])
+    .slice(1)
+    .map(Number);
+  if (major === 3 && minor >= 11) {
+    return ['python3', 'python3-venv'];
+  }
+  const newer = firstKnown('python3.13-venv', 'python3.12-venv', 'python3.11-venv');
+  return newer === undefined ? [] : [newer];
+}
+
+/** What apt has to bring, as the functions of tools.ts see the machine now. */
+function wantedPackages() {
+  const { env } = process;
+  return [
+    ...(isMissing(findJava(env))
+      ? [firstKnown('openjdk-21-jre-headless', 'openjdk-17-jre-headless') ?? 'default-jre-headless']
+      : []),
+    ...(isMissing(findKafka(env)) && !has('mvn') ? ['maven'] : []),
+    ...(isMissing(findPostgres(env)) ? ['postgresql'] : []),
+    ...(isMissing(findRedis(env)) ? ['redis-server'] : []),
+    ...(isMissing(findBigQuery(env)) && findPython(env) === undefined ? pythonPackages() : []),
+  ];
+}
+
+/** How to become root here: nothing to put before, sudo, or undefined. */
+function asRoot() {
+  if (process.getuid?.() === 0) {
+    return [];
+  }
+  if (!has('sudo')) {
+    return undefined;
+  }
+  const asks = process.stdin.isTTY === true;
+  return asks || spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' }).status === 0 ? ['sudo'] : undefined;
+}
+
+function aptGet(prefix, args) {
+  const environment = ['env', 'DEBIAN_FRONTEND=noninteractive'];
+  const [command, ...rest] = [...prefix, ...environment, 'apt-get', ...args];
+  return spawnSync(command, rest, { stdio: ['inherit', 2, 2] }).status === 0;
+}
+
+/** One update and one install, only when something is missing. */
+function installPackages() {
+  const first = wantedPackages();
+  if (first.length === 0) {
+    return;
+  }
+  const prefix = has('apt-get') ? asRoot() : undefined;
+  if (prefix === undefined) {
+    const line = `apt-get install --no-install-recommends ${first.join(' ')}`;
+    say(
+      has('apt-get')
+        ? 'system packages are missing, and this is neither root nor sudo. Install them and run this again:'
+        : 'programs are missing, and there is no apt-get here. On Debian they are:',
+    );
+    process.stderr.write(`  ${line}\n`);
+    process.exit(1);
+  }
+  const since = Date.now();
+  say('system packages: apt-get update …');
+  aptGet(prefix, ['-qq', 'update']);
+  // Chosen again: which Java and Python there are is known only now.
+  const packages = wantedPackages();
+  say(`system packages: ${packages.join(' ')} …`);
+  if (packages.length > 0 && !aptGet(prefix, ['-qq', '-y', '--no-install-recommends', 'install', ...packages])) {
+    say(`apt-get could not install them; try: apt-get install --no-install-recommends ${packages.join(' ')}`);
+    process.exit(1);
+  }
+  say(`system packages: ${seconds(since)}`);
+}
+
+/** Runs a program with what it prints on stderr; true when it succeeded. */
+function runs(command, args, environment = process.env) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { stdio: ['ignore', 2, 2], env: environment });
+    child.once('error', () => resolve(false));
+    child.once('close', (code) => resolve(code === 0));
+  });
+}
+
+/** The jars go to a folder beside their place and are moved there whole. */
+async function installKafka() {
+  const home = kafkaHome(process.env);
+  const fresh = `${home}.${process.pid}`;
+  const since = Date.now();
+  say(`Kafka ${KAFKA_VERSION} (mvn dependency:copy-dependencies) …`);
+  mkdirSync(dirname(home), { recursive: true });
+  const goal = ['-q', '-B', '-f', pom, 'dependency:copy-dependencies', '-DincludeScope=runtime'];
+  const done = await runs('mvn', [...goal, `-DoutputDirectory=${join(fresh, 'libs')}`]);
+  if (!done) {
+    rmSync(fresh, { recursive: true, force: true });
+    say(`Kafka: Maven could not fetch its jars; try: mvn ${goal.join(' ')}; or set KAFKA_HOME to an installation`);
+    return false;
+  }
+  rmSync(home, { recursive: true, force: true });
+  renameSync(fresh, home);
+  say(`Kafka ${KAFKA_VERSION}: ${seconds(since)}`);
+  return true;
+}
+
+/** The stand-in is optional: where it cannot be installed, the sandbox runs without it and says so. */
+async function installStandIn() {
+  const python = findPython(process.env);
+  if (python === undefined) {
+    say('BigQuery stand-in: unavailable, it needs Python 3.11 or newer; the sandbox runs without it');
+    return;
+  }
+  const home = bqemulatorHome(process.env);
+  const since = Date.now();
+  say(`BigQuery stand-in (bqemulator ${BQEMULATOR_VERSION}, in a Python environment of its own) …`);
+  rmSync(home, { recursive: true, force: true });
+  mkdirSync(dirname(home), { recursive: true });
+  const own = join(home, 'bin', 'python');
+  const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...standIn];
+  const importExtension = "from duckdb_extensions import import_extension; import_extension('spatial')";
+  const done =
+    (await runs(python, ['-m', 'venv', home])) &&
+    (await runs(own, pip)) &&
+    (await runs(own, ['-c', importExtension], { ...process.env, HOME: home }));
+  if (!done) {
+    say('BigQuery stand-in: unavailable, pip could not install it; the sandbox runs without it');
+    return;
+  }
+  writeFileSync(join(home, COMPLETE_MARKER), '');
+  say(`BigQuery stand-in: ${seconds(since)}`);
+}
+
+installPackages();
+const { env } = process;
+const [kafkaIsThere] = await Promise.all([
+  isMissing(findKafka(env)) ? installKafka() : true,
+  isMissing(findBigQuery(env)) ? installStandIn() : undefined,
+]);
+const missing = [findJava(env), findKafka(env), findPostgres(env), findRedis(env)].filter((tool) => isMissing(tool));
+for (const tool of missing) {
+  say(`still missing: ${tool.missing}`);
+}
+if (missing.length > 0 || !kafkaIsThere) {
+  process.exit(1);
+}
+say(`everything is there (${seconds(began)})`);
