@@ -32,24 +32,19 @@ export const maxMetadataBytes = 4096;
 
 const integer = z.string().regex(/^-?\d{1,19}$/).transform(BigInt);
 const offset = z.string().regex(/^\d{1,19}$/).transform(BigInt);
-const span = z
-  .tuple([integer, integer])
-  .refine(([min, max]) => min <= max)
-  .transform(([min, max]): Span => ({ min, max }));
+const span = z.tuple([integer, integer]);
 
 const streamName = /^projects\/[^/\s]+\/datasets\/\w+\/tables\/\w+\/streams\/[\w-]+$/;
 
 const metadata = z.strictObject({
-  intent: z
-    .strictObject({
-      stream: z.string().regex(streamName),
-      a: offset,
-      b: offset,
-      rows: z.int().min(1),
-      time: span,
-      ingested: span,
-    })
-    .refine(({ a, b, rows }) => b > a && BigInt(rows) <= b - a),
+  intent: z.strictObject({
+    stream: z.string().regex(streamName),
+    a: offset,
+    b: offset,
+    rows: z.int().min(1),
+    time: span,
+    ingested: span,
+  }),
 });
 
 /** The commit metadata of an intent: JSON of at most `maxMetadataBytes`. */
@@ -64,11 +59,16 @@ export function formatIntent(intent: Intent): string {
 /** The intent in the metadata of a commit at `committedOffset`, or null when it holds none, or one of another position. */
 export function parseIntent(text: string, committedOffset: bigint): Intent | null {
   const parsed = metadata.safeParse(parseJson(text));
-  if (!parsed.success || parsed.data.intent.a !== committedOffset) {
+  if (!parsed.success) {
     return null;
   }
   const { stream, a, b, rows, time, ingested } = parsed.data.intent;
-  return { stream, from: a, to: b, rows, timeMicros: time, ingestedAtMicros: ingested };
+  const isPossible = a === committedOffset && BigInt(rows) <= b - a && time[0] <= time[1] && ingested[0] <= ingested[1];
+  return isPossible ? { stream, from: a, to: b, rows, timeMicros: spanOf(time), ingestedAtMicros: spanOf(ingested) } : null;
+}
+
+function spanOf([min, max]: readonly [bigint, bigint]): Span {
+  return { min, max };
 }
 
 function parseJson(text: string): unknown {
