@@ -38,16 +38,29 @@ export interface FetchedBatch extends TopicPartition {
   readonly bytes: number;
 }
 
+/**
+ * The right to read one partition, as one generation of the group gave it. Once revoked or lost it stays inactive and
+ * can't commit, whatever the client would let through.
+ */
+export interface Assignment extends TopicPartition {
+  readonly active: boolean;
+  /** Commits to the group, fenced by its generation. @throws AssignmentLostError when the partition is not ours (any more) */
+  commit(offset: bigint, metadata?: string): Promise<void>;
+}
+
+/** The group has moved on: this member may neither write nor commit what it held. */
+export class AssignmentLostError extends Error {
+  override readonly name = 'AssignmentLostError';
+}
+
 /** What a `Source` tells its owner. It waits for each promise. */
 export interface SourceListener {
-  /** A partition was assigned: answers the position to read from. */
-  assigned(partition: TopicPartition): Promise<bigint>;
+  /** A partition was assigned: answers the position to read from. A rejection ends `run()`. */
+  assigned(assignment: Assignment): Promise<bigint>;
   /** Resolves when there is room for more of this partition: this is the back-pressure. */
   fetched(batch: FetchedBatch): Promise<void>;
-  /** The partitions go to somebody else once this resolves: finish or abandon, mirror the commit, release. */
+  /** The partitions go to somebody else once this resolves: finish or abandon, release. */
   revoked(partitions: readonly TopicPartition[]): Promise<void>;
-  /** The partitions are somebody else's already. */
-  lost(partitions: readonly TopicPartition[]): void;
 }
 
 export interface GroupCommit extends TopicPartition {
@@ -58,12 +71,12 @@ export interface GroupCommit extends TopicPartition {
 
 /** A member of a consumer group that reads whole batches of its partitions. */
 export interface Source {
-  /** Joins and reads until the signal aborts or `stop()`. @throws KpipeError when it cannot go on */
+  /** Joins and reads until `stop()` or the signal. @throws KpipeError when it cannot go on */
   run(listener: SourceListener, signal: AbortSignal): Promise<void>;
-  /** Commits to the group, fenced by its generation. */
-  commit(commits: readonly GroupCommit[]): Promise<void>;
-  /** Reads from another position, from the next fetch on. */
+  /** The next fetch of the partition reads from there; what was fetched before is not delivered any more. */
   seek(partition: TopicPartition, position: bigint): void;
+  /** No more fetches; the membership stays until `stop()`. */
+  quiesce(): void;
   /** Leaves the group. Idempotent. */
   stop(): Promise<void>;
 }

@@ -1,3 +1,4 @@
+import type { KpipeError } from '../errors.ts';
 import type { TopicPartition } from '../ports.ts';
 
 /**
@@ -19,6 +20,8 @@ export interface Sink<Row> {
   readonly commitsToGroup: boolean;
   /** What the sink's own failures mean: `retry` (it is away, or busy) or `fatal` (configuration, or a bug). */
   classify(error: unknown): 'retry' | 'fatal';
+  /** Such a failure for the operator: with a code, without row data. */
+  describe(error: unknown): KpipeError;
   close(): Promise<void>;
 }
 

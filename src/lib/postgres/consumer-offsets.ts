@@ -1,0 +1,115 @@
+import { KpipeError } from '../errors.ts';
+import type { TopicPartition } from '../ports.ts';
+import type { Claim, SinkBatch } from '../runtime/sink.ts';
+import { inTransaction, type Pool, type PoolClient } from './pool.ts';
+
+/**
+ * kpipe.consumer_offset: where a role stands, moved in the data's own transaction. `epoch` fences: each claim raises it,
+ * and a write must name the epoch of its claim.
+ */
+export interface ClaimRequest {
+  readonly role: string;
+  readonly partition: TopicPartition;
+  readonly topicId: string;
+  /** Where a role that has never read this partition begins. */
+  readonly startPosition: () => Promise<bigint>;
+  /** The operator's word that the topic was deleted and created again. */
+  readonly acceptRecreated: boolean;
+  readonly statementTimeoutMs: number;
+}
+
+interface ClaimedRow {
+  readonly next_offset: string;
+  readonly epoch: string;
+  readonly topic_id: string;
+}
+
+/** Claims a partition; a transaction of whoever had it ends first, since it holds the row. */
+export async function claimPartition(pool: Pool, request: ClaimRequest): Promise<Claim> {
+  const { role, partition, topicId } = request;
+  const start = await request.startPosition();
+  return inTransaction(pool, request.statementTimeoutMs, async (client) => {
+    await client.query(
+      `insert into kpipe.consumer_offset (role, topic, topic_id, partition, next_offset, epoch, first_offset)
+       values ($1, $2, $3, $4, $5, 0, $5)
+       on conflict (role, topic, partition) do nothing`,
+      [role, partition.topic, topicId, partition.partition, start],
+    );
+    const claimed = await client.query<ClaimedRow>(
+      `update kpipe.consumer_offset
+          set epoch = epoch + 1, updated_at = now()
+        where role = $1 and topic = $2 and partition = $3
+       returning next_offset, epoch, topic_id`,
+      [role, partition.topic, partition.partition],
+    );
+    const row = claimed.rows[0];
+    if (row === undefined) {
+      throw new KpipeError('KPIPE_POSTGRES_FAILED', 'the claim changed no row of kpipe.consumer_offset', { where: { ...partition } });
+    }
+    if (row.topic_id !== topicId) {
+      return recreated(client, request, row, start);
+    }
+    return { ...partition, position: BigInt(row.next_offset), epoch: BigInt(row.epoch) };
+  });
+}
+
+/** A topic of the same name with another id: the old offsets mean nothing in it. */
+async function recreated(client: PoolClient, request: ClaimRequest, row: ClaimedRow, start: bigint): Promise<Claim> {
+  const { role, partition, topicId } = request;
+  if (!request.acceptRecreated) {
+    throw new KpipeError(
+      'KPIPE_TOPIC_RECREATED',
+      `the topic ${partition.topic} was deleted and created again: role ${role} stood at ${row.next_offset} of the old one`,
+      { where: { ...partition }, next: '`--accept-recreated` begins the new topic at its start' },
+    );
+  }
+  await client.query(
+    `update kpipe.consumer_offset
+        set topic_id = $4, next_offset = $5, first_offset = $5,
+            stored = 0, duplicates = 0, dead_letters = 0, skipped = 0, gaps = 0
+      where role = $1 and topic = $2 and partition = $3`,
+    [role, partition.topic, partition.partition, topicId, start],
+  );
+  return { ...partition, position: start, epoch: BigInt(row.epoch) };
+}
+
+export type Advance = 'moved' | 'already-moved' | 'fenced';
+
+/**
+ * The compare-and-set that comes first in a write's transaction, so that a zombie stops before it writes.
+ * `already-moved`: this very write was committed before, and its reply was lost.
+ */
+export async function advance(client: PoolClient, role: string, claim: Claim, batch: SinkBatch<unknown>): Promise<Advance> {
+  const moved = await client.query(
+    `update kpipe.consumer_offset
+        set next_offset = $6, updated_at = now(),
+            dead_letters = dead_letters + $7, skipped = skipped + $8, gaps = gaps + $9
+      where role = $1 and topic = $2 and partition = $3 and next_offset = $4 and epoch = $5`,
+    [
+      role, claim.topic, claim.partition, batch.position, claim.epoch,
+      batch.nextPosition, batch.deadLetters, batch.skipped, batch.gaps,
+    ],
+  );
+  if (moved.rowCount === 1) {
+    return 'moved';
+  }
+  const found = await client.query<{ next_offset: string; epoch: string }>(
+    'select next_offset, epoch from kpipe.consumer_offset where role = $1 and topic = $2 and partition = $3',
+    [role, claim.topic, claim.partition],
+  );
+  const row = found.rows[0];
+  const isOurs = row !== undefined && BigInt(row.epoch) === claim.epoch;
+  return isOurs && BigInt(row.next_offset) === batch.nextPosition && batch.nextPosition !== batch.position
+    ? 'already-moved'
+    : 'fenced';
+}
+
+/** Counts what the write came to, in the same transaction. */
+export async function countStored(client: PoolClient, role: string, claim: Claim, counts: { stored: number; duplicates: number }): Promise<void> {
+  await client.query(
+    `update kpipe.consumer_offset
+        set stored = stored + $4, duplicates = duplicates + $5
+      where role = $1 and topic = $2 and partition = $3`,
+    [role, claim.topic, claim.partition, counts.stored, counts.duplicates],
+  );
+}

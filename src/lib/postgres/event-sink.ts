@@ -1,0 +1,95 @@
+import type { ProjectionConfig } from '../config/schema.ts';
+import { KpipeError } from '../errors.ts';
+import { partitionKey } from '../ports.ts';
+import type { EventRow } from '../records/event.ts';
+import type { ProjectionChange } from '../records/projection.ts';
+import type { Claim, Sink } from '../runtime/sink.ts';
+import { CopyRows } from './copy-binary.ts';
+import { openPostgresSink, type PostgresSinkOptions } from './postgres-sink.ts';
+import { missingColumns } from './projection-table.ts';
+import { prepareProjections } from './projections.ts';
+import { inTransaction } from './pool.ts';
+
+/** An event and what it does to the operational tables. */
+export interface ProjectedEvent {
+  readonly event: EventRow;
+  readonly changes: readonly ProjectionChange[];
+}
+
+export interface EventSinkOptions extends PostgresSinkOptions {
+  readonly projections: readonly ProjectionConfig[];
+  /** Told of the rows that changed, after the commit; it must not throw. */
+  readonly onProjected: (partition: number, changes: readonly ProjectionChange[]) => Promise<void>;
+}
+
+const columns = [
+  'time', 'kafka_timestamp', 'kafka_offset', 'partition', 'source', 'id', 'type', 'topic', 'subject', 'data',
+  'extensions', 'key', 'raw',
+] as const;
+
+/** Events into kpipe.events and the operational tables. @throws KPIPE_SCHEMA_MISSING */
+export async function openEventSink(options: EventSinkOptions): Promise<Sink<ProjectedEvent>> {
+  await requireProjectionTables(options);
+  const applyProjections = prepareProjections(options.projections);
+  const projected = new Map<string, readonly ProjectionChange[]>();
+  const sink = await openPostgresSink<ProjectedEvent>(options, {
+    role: options.role,
+    table: 'kpipe.events',
+    columns,
+    key: ['source', 'id'],
+    encode: encodeEvents,
+    offsetOf: (row) => row.event.offset,
+    applyEffects: async (client, claim, rows) => {
+      const changes = rows.flatMap((row) => row.changes);
+      projected.set(partitionKey(claim), await applyProjections(client, claim.partition, changes));
+    },
+  });
+  return {
+    ...sink,
+    write: (claim, batch) => {
+      projected.delete(partitionKey(claim));
+      return sink.write(claim, batch);
+    },
+    afterCommit: async (batch) => {
+      const changes = projected.get(partitionKey(batch)) ?? [];
+      await options.onProjected(batch.partition, changes);
+    },
+  };
+}
+
+function encodeEvents(rows: readonly ProjectedEvent[], claim: Claim): { bytes: Buffer; rowOfLine: readonly number[] } {
+  const topic = Buffer.from(claim.topic);
+  const expected = rows.reduce((sum, { event }) => sum + (event.data?.length ?? 0) + 250, 0);
+  const copy = new CopyRows(columns.length, expected);
+  for (const { event } of rows) {
+    copy.startRow();
+    copy.timestamptz(event.time);
+    copy.timestamptz({ ms: event.recordTimeMs, micros: 0 });
+    copy.int8(event.offset);
+    copy.int4(claim.partition);
+    copy.bytes(event.source);
+    copy.bytes(event.id);
+    copy.bytes(event.type);
+    copy.bytes(topic);
+    copy.bytes(event.subject);
+    copy.jsonb(event.data);
+    copy.jsonb(event.extensions);
+    copy.bytes(event.key);
+    copy.bytes(event.raw);
+  }
+  return { bytes: copy.finish(), rowOfLine: rows.map((_, index) => index) };
+}
+
+async function requireProjectionTables(options: EventSinkOptions): Promise<void> {
+  await inTransaction(options.pool, 5000, async (client) => {
+    for (const projection of options.projections) {
+      const missing = await missingColumns(client, projection);
+      if (missing === 'table' || missing.length > 0) {
+        const what = missing === 'table' ? `the table ${projection.table}` : `${projection.table}.${missing.join(', ')}`;
+        throw new KpipeError('KPIPE_SCHEMA_MISSING', `role ${options.role} needs ${what}, which is not there`, {
+          next: 'run `kpipe migrate`',
+        });
+      }
+    }
+  });
+}

@@ -1,0 +1,91 @@
+import { codeOf, KpipeError, messageOf } from '../errors.ts';
+
+/**
+ * What an error from PostgreSQL (or from the way to it) means. By SQLSTATE where the server spoke, by Node's code where
+ * it could not. Classes: PostgreSQL, appendix A.
+ */
+export type FailureKind =
+  /** The record cannot be stored: it becomes a dead letter. */
+  | 'record'
+  /** The server is away, busy, read-only or overloaded: wait and try again. */
+  | 'sink'
+  /** Something must be changed by a person first: configuration, rights, schema. */
+  | 'configuration';
+
+/** Conditions of the server, not of the data, outside classes 08, 53, 55, 57 and 58. */
+const sinkStates = new Set(['25006', '40001', '40P01', '40003', '72000', 'XX000', 'XX001']);
+const sinkClasses = new Set(['08', '53', '55', '57', '58']);
+/** Limits that the record's own size or shape exceeds. */
+const recordStates = new Set(['54000', '54001', '54011', '22P05', '22P02']);
+
+const sqlstatePattern = /^[0-9A-Z]{5}$/;
+
+export function sqlstateOf(error: unknown): string | undefined {
+  const code = codeOf(error);
+  // Node's codes (EPIPE) can look like one; the server's errors carry a severity.
+  const spoken = typeof error === 'object' && error !== null && 'severity' in error;
+  return spoken && code !== undefined && sqlstatePattern.test(code) ? code : undefined;
+}
+
+export function kindOfFailure(error: unknown): FailureKind {
+  const state = sqlstateOf(error);
+  if (state === undefined) {
+    // No answer: the connection broke, timed out, or was refused.
+    return error instanceof TypeError || error instanceof RangeError ? 'configuration' : 'sink';
+  }
+  if (recordStates.has(state)) {
+    return 'record';
+  }
+  const stateClass = state.slice(0, 2);
+  if (sinkStates.has(state) || sinkClasses.has(stateClass)) {
+    return 'sink';
+  }
+  return stateClass === '22' || stateClass === '23' ? 'record' : 'configuration';
+}
+
+/**
+ * A driver's error for the operator. The server's own text is kept only where it cannot quote row data: classes 22 and
+ * 23 do, so of those only the SQLSTATE is told.
+ */
+export function postgresError(error: unknown, server: { readonly host?: string | undefined; readonly port?: number | undefined } = {}): KpipeError {
+  if (error instanceof KpipeError) {
+    return error;
+  }
+  const where = { host: server.host === undefined ? undefined : `${server.host}:${server.port ?? 5432}` };
+  const state = sqlstateOf(error);
+  if (state === undefined) {
+    return new KpipeError('KPIPE_POSTGRES_UNREACHABLE', `PostgreSQL does not answer: ${messageOf(error)}`, {
+      where,
+      next: 'is it running, and is postgres.primary in kpipe.yaml right? `kpipe doctor` looks at every store',
+      cause: error,
+    });
+  }
+  return new KpipeError(codeFor(state), describe(state, error), { where: { ...where, sqlstate: state }, next: nextFor(state), cause: error });
+}
+
+function codeFor(state: string): 'KPIPE_SCHEMA_MISSING' | 'KPIPE_POSTGRES_UNREACHABLE' | 'KPIPE_POSTGRES_FAILED' {
+  if (state === '42P01' || state === '3F000' || state === '42703') {
+    return 'KPIPE_SCHEMA_MISSING';
+  }
+  return state.startsWith('08') || state.startsWith('57P') || state.startsWith('28') || state === '3D000' || state === '53300'
+    ? 'KPIPE_POSTGRES_UNREACHABLE'
+    : 'KPIPE_POSTGRES_FAILED';
+}
+
+function describe(state: string, error: unknown): string {
+  const quotesData = state.startsWith('22') || state.startsWith('23');
+  return quotesData ? `PostgreSQL refused a value (SQLSTATE ${state})` : `PostgreSQL: ${messageOf(error)}`;
+}
+
+function nextFor(state: string): string {
+  if (codeFor(state) === 'KPIPE_SCHEMA_MISSING') {
+    return 'run `kpipe migrate`';
+  }
+  if (state.startsWith('28')) {
+    return 'check the user and password of postgres.primary in kpipe.yaml (or PGPASSFILE)';
+  }
+  if (state === '3D000') {
+    return 'create the database, or correct its name in postgres.primary of kpipe.yaml';
+  }
+  return state === '42501' ? 'grant the right to the user of postgres.primary' : '`kpipe doctor` looks at every store';
+}

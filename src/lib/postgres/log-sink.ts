@@ -1,0 +1,82 @@
+import type { LogRow } from '../records/log.ts';
+import type { LogLine } from '../records/log-line.ts';
+import type { Claim, Sink } from '../runtime/sink.ts';
+import { CopyRows } from './copy-binary.ts';
+import { dropExpiredPartitions, ensureLogPartitions } from './log-partitions.ts';
+import { inTransaction, type Pool } from './pool.ts';
+import { openPostgresSink, type PostgresSinkOptions } from './postgres-sink.ts';
+
+const columns = [
+  'ts', 'observed_ts', 'kafka_offset', 'partition', 'line', 'severity_number', 'unstructured', 'sanitised', 'topic',
+  'severity_text', 'service_name', 'trace_id', 'span_id', 'body', 'attributes', 'resource',
+] as const;
+
+export interface LogSinkOptions extends PostgresSinkOptions {
+  readonly retentionMs: number;
+  readonly clock: () => number;
+}
+
+/** Log lines into the daily partitions of kpipe.logs. @throws KPIPE_SCHEMA_MISSING */
+export async function openLogSink(options: LogSinkOptions): Promise<Sink<LogRow>> {
+  const sink = await openPostgresSink<LogRow>(options, {
+    role: options.role,
+    table: 'kpipe.logs',
+    columns,
+    key: ['kafka_offset', 'partition', 'line', 'ts', 'topic'],
+    encode: encodeLogs,
+    offsetOf: (row) => row.offset,
+  });
+  await maintainPartitions(options.pool, options);
+  return sink;
+}
+
+/** Makes the days ahead and drops the expired ones; safe beside other consumers that do the same. */
+export async function maintainPartitions(
+  pool: Pool,
+  { retentionMs, clock }: Pick<LogSinkOptions, 'retentionMs' | 'clock'>,
+): Promise<void> {
+  await inTransaction(pool, 60_000, async (client) => {
+    await client.query(`select pg_advisory_xact_lock(hashtextextended('kpipe.logs', 0))`);
+    await ensureLogPartitions(client, { retentionMs, nowMs: clock() });
+    await dropExpiredPartitions(client, { retentionMs, nowMs: clock() });
+  });
+}
+
+function encodeLogs(rows: readonly LogRow[], claim: Claim): { bytes: Buffer; rowOfLine: readonly number[] } {
+  const topic = Buffer.from(claim.topic);
+  const rowOfLine: number[] = [];
+  const copy = new CopyRows(columns.length, rows.length * 500);
+  for (const [index, row] of rows.entries()) {
+    const observed = { ms: row.recordTimeMs, micros: 0 };
+    for (const [number, line] of row.lines.entries()) {
+      rowOfLine.push(index);
+      copy.startRow();
+      copy.timestamptz(line.time ?? observed);
+      copy.timestamptz(observed);
+      copy.int8(row.offset);
+      copy.int4(claim.partition);
+      copy.int2(number);
+      copyLine(copy, line, topic);
+    }
+  }
+  return { bytes: copy.finish(), rowOfLine };
+}
+
+function copyLine(copy: CopyRows, line: LogLine, topic: Buffer): void {
+  copy.int2(line.severity.number);
+  copy.boolean(line.unstructured);
+  copy.boolean(line.sanitised);
+  copy.bytes(topic);
+  copy.text(indexable(line.severity.text));
+  copy.text(indexable(line.service));
+  copy.text(indexable(line.traceId));
+  copy.text(indexable(line.spanId));
+  copy.text(line.body);
+  copy.jsonb(line.attributes);
+  copy.jsonb(line.resource);
+}
+
+/** An index entry holds 2,704 bytes; a name that is longer is no name. The line itself must not be lost for it. */
+function indexable(text: string | null): string | null {
+  return text === null || text.length <= 200 ? text : text.slice(0, 200).toWellFormed();
+}

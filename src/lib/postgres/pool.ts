@@ -1,0 +1,91 @@
+import type { Pool, PoolClient } from 'pg';
+
+import type { PostgresConfig } from '../config/load.ts';
+import type { Secret } from '../config/secrets.ts';
+import { KpipeError } from '../errors.ts';
+import { postgresError } from './failures.ts';
+
+export type { Pool, PoolClient } from 'pg';
+
+export interface PoolOptions {
+  /** Shown in pg_stat_activity: `kpipe:events:4711`. */
+  readonly applicationName: string;
+  readonly max?: number;
+  /** Told of connections that broke while idle; without a listener Node would end the process. */
+  readonly onIdleError?: (error: Error) => void;
+}
+
+/** A small pool on the primary. Opens nothing yet: the first query connects, within 5 s or not at all. */
+export async function openPool(config: PostgresConfig, options: PoolOptions): Promise<Pool> {
+  return openPoolOn(config.primary, { max: config.pool.max, ...options });
+}
+
+/** A pool on any server of ours, such as a replica. */
+export async function openPoolOn(url: Secret, options: PoolOptions & { readonly max: number }): Promise<Pool> {
+  const { default: pg } = await import('pg');
+  const pool = new pg.Pool({
+    connectionString: connectionString(url),
+    application_name: options.applicationName,
+    max: options.max,
+    // pg's default waits for ever.
+    connectionTimeoutMillis: 5000,
+    idleTimeoutMillis: 30_000,
+    keepAlive: true,
+  });
+  pool.on('error', (error) => options.onIdleError?.(error));
+  return pool;
+}
+
+function connectionString(url: Secret): string {
+  const text = url.reveal();
+  if (!/^postgres(?:ql)?:\/\//.test(text) || !URL.canParse(text)) {
+    throw new KpipeError('KPIPE_CONFIG_INVALID', 'postgres.primary (or a replica) is not a valid postgres:// URL', {
+      next: 'mend kpipe.yaml; a password with special characters must be percent-encoded',
+    });
+  }
+  return text;
+}
+
+/** The pool's only connection errors, as kpipe's. Used around whatever a command asks of the database. */
+export async function asking<Result>(pool: Pool, ask: (pool: Pool) => Promise<Result>): Promise<Result> {
+  try {
+    return await ask(pool);
+  } catch (error) {
+    throw postgresError(error, pool.options);
+  }
+}
+
+/**
+ * Runs `work` in one transaction with its own statement timeout (SET LOCAL: a start-up parameter would not pass
+ * PgBouncer). The connection of a failed transaction that cannot be rolled back is thrown away.
+ */
+export async function inTransaction<Result>(
+  pool: Pool,
+  statementTimeoutMs: number,
+  work: (client: PoolClient) => Promise<Result>,
+): Promise<Result> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  const onError = (error: Error): void => {
+    broken = error;
+  };
+  client.on('error', onError);
+  try {
+    await client.query(`begin; set local statement_timeout = ${Math.trunc(statementTimeoutMs)}`);
+    const result = await work(client);
+    const committed = await client.query('commit');
+    // A transaction that had failed answers COMMIT with ROLLBACK, and no error.
+    if (committed.command !== 'COMMIT') {
+      throw new KpipeError('KPIPE_POSTGRES_FAILED', `the transaction ended in ${committed.command}, not in COMMIT`);
+    }
+    return result;
+  } catch (error) {
+    await client.query('rollback').catch((reason: unknown) => {
+      broken ??= reason instanceof Error ? reason : new Error(String(reason));
+    });
+    throw error;
+  } finally {
+    client.off('error', onError);
+    client.release(broken);
+  }
+}

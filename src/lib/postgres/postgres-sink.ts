@@ -1,0 +1,61 @@
+import { KpipeError } from '../errors.ts';
+import type { TopicPartition } from '../ports.ts';
+import type { Sink } from '../runtime/sink.ts';
+import { claimPartition } from './consumer-offsets.ts';
+import { kindOfFailure, postgresError } from './failures.ts';
+import { asking, type Pool } from './pool.ts';
+import { TableWriter, type BulkTable } from './table-writer.ts';
+
+/** What every role that ends in PostgreSQL has in common. */
+export interface PostgresSinkOptions {
+  readonly role: string;
+  /** Ended by the sink's `close()`. */
+  readonly pool: Pool;
+  readonly statementTimeoutMs: number;
+  readonly topicId: string;
+  readonly startPosition: (partition: TopicPartition) => Promise<bigint>;
+  readonly acceptRecreated: boolean;
+}
+
+/** A sink on one table, positions in kpipe.consumer_offset. @throws KPIPE_SCHEMA_MISSING, KPIPE_POSTGRES_UNREACHABLE */
+export async function openPostgresSink<Row>(options: PostgresSinkOptions, table: BulkTable<Row>): Promise<Sink<Row>> {
+  await requireSchema(options.pool, options.role, table.table);
+  const { pool, statementTimeoutMs } = options;
+  // One writer a partition: each remembers by itself whether repeats are about.
+  const writers = new Map<number, TableWriter<Row>>();
+  return {
+    commitsToGroup: false,
+    claim: (partition) => {
+      writers.set(partition.partition, new TableWriter(table, { pool, statementTimeoutMs }));
+      return claimPartition(pool, {
+        role: options.role,
+        partition,
+        topicId: options.topicId,
+        startPosition: () => options.startPosition(partition),
+        acceptRecreated: options.acceptRecreated,
+        statementTimeoutMs,
+      });
+    },
+    write: (claim, batch) => {
+      const writer = writers.get(claim.partition) ?? new TableWriter(table, { pool, statementTimeoutMs });
+      return writer.write(claim, batch);
+    },
+    classify: (error) => (error instanceof KpipeError || kindOfFailure(error) === 'configuration' ? 'fatal' : 'retry'),
+    describe: (error) => postgresError(error, pool.options),
+    close: () => pool.end(),
+  };
+}
+
+async function requireSchema(pool: Pool, role: string, table: string): Promise<void> {
+  const present = await asking(pool, (database) =>
+    database.query<{ present: boolean }>(
+      `select to_regclass($1) is not null and to_regclass('kpipe.consumer_offset') is not null as present`,
+      [table],
+    ),
+  );
+  if (present.rows[0]?.present !== true) {
+    throw new KpipeError('KPIPE_SCHEMA_MISSING', `role ${role} needs the table ${table}, which is not there`, {
+      next: 'run `kpipe migrate`',
+    });
+  }
+}

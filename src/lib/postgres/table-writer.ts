@@ -1,0 +1,252 @@
+import { randomUUID } from 'node:crypto';
+
+import type { Claim, Rejection, SinkBatch, WriteOutcome } from '../runtime/sink.ts';
+import { advance, countStored } from './consumer-offsets.ts';
+import { copyErrorLine, copyInto } from './copy.ts';
+import { kindOfFailure, sqlstateOf } from './failures.ts';
+import { inTransaction, type Pool, type PoolClient } from './pool.ts';
+
+/** A table that the bulk path fills: how rows are encoded and how a repeat is told from a new row. */
+export interface BulkTable<Row> {
+  readonly role: string;
+  readonly table: string;
+  readonly columns: readonly string[];
+  /** Columns of the unique key. */
+  readonly key: readonly string[];
+  /** The rows as one binary COPY stream, and which batch row each COPY line comes from. */
+  readonly encode: (rows: readonly Row[], claim: Claim) => EncodedRows;
+  readonly offsetOf: (row: Row) => bigint;
+  /** Runs in the transaction after the rows are in, with those that took effect: new ones, and re-read ones. */
+  readonly applyEffects?: (client: PoolClient, claim: Claim, rows: readonly Row[]) => Promise<void>;
+}
+
+export interface EncodedRows {
+  readonly bytes: Buffer;
+  /** `rowOfLine[line - 1]` is the index of the batch's row. */
+  readonly rowOfLine: readonly number[];
+}
+
+export interface TableWriterOptions {
+  readonly pool: Pool;
+  readonly statementTimeoutMs: number;
+}
+
+/** After a repeated key the staging path is taken for this many batches: repeats come in runs (replays, retries). */
+const stagedBatches = 20;
+
+/**
+ * Writes a batch and its position in one transaction: compare-and-set first, then COPY straight into the keyed table
+ * under a savepoint; on a repeated key (23505) COPY into a temporary table and INSERT … ON CONFLICT DO NOTHING instead.
+ */
+export class TableWriter<Row> {
+  readonly #table: BulkTable<Row>;
+  readonly #options: TableWriterOptions;
+  readonly #staging = `kpipe_staging_${randomUUID().slice(0, 8)}`;
+  #stagedLeft = 0;
+
+  constructor(table: BulkTable<Row>, options: TableWriterOptions) {
+    this.#table = table;
+    this.#options = options;
+  }
+
+  async write(claim: Claim, batch: SinkBatch<Row>): Promise<WriteOutcome> {
+    try {
+      return await inTransaction(this.#options.pool, this.#options.statementTimeoutMs, (client) =>
+        this.#writeIn(client, claim, batch),
+      );
+    } catch (error) {
+      if (error instanceof FencedError) {
+        return { kind: 'fenced' };
+      }
+      if (error instanceof RejectedError) {
+        return { kind: 'rejected', rejections: error.rejections };
+      }
+      throw error;
+    }
+  }
+
+  async #writeIn(client: PoolClient, claim: Claim, batch: SinkBatch<Row>): Promise<WriteOutcome> {
+    const advanced = await advance(client, this.#table.role, claim, batch);
+    if (advanced === 'fenced') {
+      throw new FencedError();
+    }
+    if (advanced === 'already-moved' || batch.rows.length === 0) {
+      return { kind: 'written', stored: batch.rows.length, duplicates: 0 };
+    }
+    const counts = await this.#store(client, claim, batch.rows);
+    await countStored(client, this.#table.role, claim, counts);
+    return { kind: 'written', ...counts };
+  }
+
+  async #store(client: PoolClient, claim: Claim, rows: readonly Row[]): Promise<{ stored: number; duplicates: number }> {
+    const encoded = this.#table.encode(rows, claim);
+    if (this.#stagedLeft > 0) {
+      this.#stagedLeft -= 1;
+      return this.#storeStaged(client, claim, rows, encoded);
+    }
+    await client.query('savepoint direct');
+    try {
+      await copyInto(client, this.#table.table, this.#table.columns, encoded.bytes);
+    } catch (error) {
+      const named = this.#rejectionOf(error, rows, encoded);
+      const isRepeat = sqlstateOf(error) === '23505';
+      if (!isRepeat && (named === null || named.rejections.length === 1)) {
+        throw named ?? error;
+      }
+      // A repeated key, or a refusal without a line: the staging path tells which rows.
+      await client.query('rollback to savepoint direct');
+      this.#stagedLeft = isRepeat ? stagedBatches : 0;
+      return this.#storeStaged(client, claim, rows, encoded);
+    }
+    await this.#table.applyEffects?.(client, claim, rows);
+    return { stored: rows.length, duplicates: 0 };
+  }
+
+  /** COPY into a temporary table, then insert what is new. The caller's transaction goes on after a rejection. */
+  async #storeStaged(
+    client: PoolClient,
+    claim: Claim,
+    rows: readonly Row[],
+    encoded: EncodedRows,
+  ): Promise<{ stored: number; duplicates: number }> {
+    await client.query('savepoint staged');
+    let inserted: number;
+    try {
+      inserted = await this.#insertStaged(client, encoded);
+    } catch (error) {
+      const named = this.#rejectionOf(error, rows, encoded);
+      if (named === null || named.rejections.length === 1 || rows.length === 1) {
+        throw named ?? error;
+      }
+      await client.query('rollback to savepoint staged');
+      throw new RejectedError(await this.#bisect(client, claim, rows, named.rejections));
+    }
+    const effective = await this.#effectiveRows(client, rows);
+    await this.#table.applyEffects?.(client, claim, effective);
+    return { stored: inserted, duplicates: rows.length - inserted };
+  }
+
+  /** Answers how many records became rows: lines of one record count once. */
+  async #insertStaged(client: PoolClient, encoded: EncodedRows): Promise<number> {
+    const { table, columns } = this.#table;
+    const list = columns.join(', ');
+    await client.query(
+      `create temporary table ${this.#staging} on commit drop as select ${list} from ${table} with no data`,
+    );
+    await copyInto(client, this.#staging, columns, encoded.bytes);
+    const inserted = await client.query<{ records: number }>(
+      `with inserted as (
+         insert into ${table} (${list})
+         select ${list} from ${this.#staging} order by kafka_offset
+         on conflict do nothing
+         returning kafka_offset
+       )
+       select count(distinct kafka_offset)::int as records from inserted`,
+    );
+    return inserted.rows[0]?.records ?? 0;
+  }
+
+  /** New rows, and those that are there already from this very record: it is being read again. Not a producer's repeats. */
+  async #effectiveRows(client: PoolClient, rows: readonly Row[]): Promise<readonly Row[]> {
+    const { table, key } = this.#table;
+    const repeated = await client.query<{ kafka_offset: string }>(
+      `select distinct s.kafka_offset
+         from ${this.#staging} s
+        where not exists (
+          select from ${table} t
+           where ${key.map((column) => `t.${column} = s.${column}`).join(' and ')}
+             and t.topic = s.topic and t.partition = s.partition and t.kafka_offset = s.kafka_offset
+        )`,
+    );
+    const withoutEffect = new Set(repeated.rows.map((row) => BigInt(row.kafka_offset)));
+    return rows.filter((row) => !withoutEffect.has(this.#table.offsetOf(row)));
+  }
+
+  /** Where the server named no line: halves, until the rows that it refuses are alone. k of n cost k log n attempts. */
+  async #bisect(
+    client: PoolClient,
+    claim: Claim,
+    rows: readonly Row[],
+    rejections: readonly Rejection[],
+  ): Promise<readonly Rejection[]> {
+    const middle = Math.ceil(rows.length / 2);
+    const found: Rejection[] = [];
+    for (const [half, suspects] of [
+      [rows.slice(0, middle), rejections.slice(0, middle)],
+      [rows.slice(middle), rejections.slice(middle)],
+    ] as const) {
+      if (half.length === 0 || (await this.#accepts(client, claim, half))) {
+        continue;
+      }
+      found.push(...(half.length === 1 ? suspects : await this.#bisect(client, claim, half, suspects)));
+    }
+    return found;
+  }
+
+  /** Whether the server takes these rows; leaves nothing behind. */
+  async #accepts(client: PoolClient, claim: Claim, rows: readonly Row[]): Promise<boolean> {
+    await client.query('savepoint attempt');
+    try {
+      await this.#insertStaged(client, this.#table.encode(rows, claim));
+      return true;
+    } catch (error) {
+      if (kindOfFailure(error) !== 'record') {
+        throw error;
+      }
+      return false;
+    } finally {
+      await client.query('rollback to savepoint attempt');
+    }
+  }
+
+  /** What the server rejects of the data: the line that COPY names; without one, every row is a suspect. */
+  #rejectionOf(error: unknown, rows: readonly Row[], encoded: EncodedRows): RejectedError | null {
+    if (kindOfFailure(error) !== 'record') {
+      return null;
+    }
+    const line = copyErrorLine(error);
+    const index = line === undefined ? undefined : encoded.rowOfLine[line - 1];
+    const suspects = index === undefined ? rows : rows.slice(index, index + 1);
+    const state = sqlstateOf(error) ?? '';
+    return new RejectedError(
+      suspects.map((row) => ({
+        offset: this.#table.offsetOf(row),
+        reason: reasonOf(state),
+        sqlstate: state,
+        message: `PostgreSQL refused the record (SQLSTATE ${state})`,
+      })),
+    );
+  }
+}
+
+/** The dead letter's reason for what validation let through and PostgreSQL did not. */
+function reasonOf(sqlstate: string): string {
+  switch (sqlstate) {
+    case '22003':
+      return 'number_range';
+    case '22007':
+    case '22008':
+    case '22009':
+      return 'timestamp_range';
+    case '22P05':
+    case '22021':
+      return 'unstorable_text';
+    case '54001':
+      return 'too_deep';
+    case '54000':
+      return 'too_large';
+    default:
+      return 'sink_rejected';
+  }
+}
+
+class FencedError extends Error {}
+
+class RejectedError extends Error {
+  readonly rejections: readonly Rejection[];
+
+  constructor(rejections: readonly Rejection[]) {
+    super('rejected');
+    this.rejections = rejections;
+  }
+}

@@ -1,0 +1,161 @@
+import type { FetchedBatch, SourceRecord } from '../ports.ts';
+import type { Decoded } from '../records/decoded.ts';
+import type { SinkBatch } from './sink.ts';
+
+/** Batches close at whichever comes first. */
+export interface BatchLimits {
+  readonly maxRows: number;
+  readonly maxBytes: number;
+  readonly maxWaitMs: number;
+}
+
+/** A record that cannot be stored, and why. */
+export interface DeadRecord {
+  readonly record: SourceRecord;
+  readonly reason: string;
+  readonly message: string;
+  readonly sqlstate?: string;
+  readonly stage: 'decode' | 'sink';
+  readonly attempts: number;
+}
+
+/** A closed batch: what goes to the sink, and what goes to the dead letters before. */
+export interface ClosedBatch<Row> {
+  readonly sink: SinkBatch<Row>;
+  /** `records[i]` is what `sink.rows[i]` was decoded from. */
+  readonly records: readonly SourceRecord[];
+  readonly dead: readonly DeadRecord[];
+  readonly bytes: number;
+  /** How many records the range held. */
+  readonly recordCount: number;
+}
+
+export type Decode<Row> = (record: SourceRecord) => Decoded<Row>;
+
+/** Collects one partition's records, in order, into batches. Pure: the clock is an argument. */
+export class BatchBuilder<Row> {
+  readonly #decode: Decode<Row>;
+  readonly #limits: BatchLimits;
+  #open: OpenBatch<Row> | null = null;
+
+  constructor(decode: Decode<Row>, limits: BatchLimits) {
+    this.#decode = decode;
+    this.#limits = limits;
+  }
+
+  get isEmpty(): boolean {
+    return this.#open === null;
+  }
+
+  /** When the open batch must close by time; null when nothing is open. */
+  get closesAtMs(): number | null {
+    return this.#open === null ? null : this.#open.openedAtMs + this.#limits.maxWaitMs;
+  }
+
+  /** Takes a fetch; answers the batches that this filled. Each begins where the one before ended. */
+  add(fetched: FetchedBatch, nowMs: number): readonly ClosedBatch<Row>[] {
+    const closed: ClosedBatch<Row>[] = [];
+    const bytesEach = fetched.records.length === 0 ? 0 : fetched.bytes / fetched.records.length;
+    let open = this.#open ?? openAt<Row>(fetched, fetched.position, nowMs);
+    const closeBefore = (position: bigint): void => {
+      closed.push(closeAt(open, position));
+      open = openAt(fetched, position, nowMs);
+    };
+    for (const record of fetched.records) {
+      const bytes = record.value === null ? bytesEach : record.value.length;
+      if (open.records > 0 && open.bytes + bytes > this.#limits.maxBytes) {
+        closeBefore(record.offset);
+      }
+      take(open, record, this.#decode(record), bytes);
+      if (open.records >= this.#limits.maxRows) {
+        closeBefore(record.offset + 1n);
+      }
+    }
+    // The fetch may reach beyond its last record: control records, compaction.
+    open.nextPosition = fetched.nextPosition;
+    this.#open = open.nextPosition === open.position ? null : open;
+    return closed;
+  }
+
+  /** Closes what is open, whatever its size. */
+  close(): ClosedBatch<Row> | null {
+    const open = this.#open;
+    this.#open = null;
+    return open === null ? null : closeAt(open, open.nextPosition);
+  }
+}
+
+interface OpenBatch<Row> {
+  readonly topic: string;
+  readonly partition: number;
+  readonly position: bigint;
+  readonly openedAtMs: number;
+  nextPosition: bigint;
+  readonly rows: Row[];
+  readonly rowRecords: SourceRecord[];
+  readonly dead: DeadRecord[];
+  records: number;
+  bytes: number;
+}
+
+function openAt<Row>(fetched: FetchedBatch, position: bigint, nowMs: number): OpenBatch<Row> {
+  const { topic, partition } = fetched;
+  return {
+    topic, partition, position, openedAtMs: nowMs, nextPosition: position,
+    rows: [], rowRecords: [], dead: [], records: 0, bytes: 0,
+  };
+}
+
+function take<Row>(open: OpenBatch<Row>, record: SourceRecord, decoded: Decoded<Row>, bytes: number): void {
+  open.records += 1;
+  open.bytes += bytes;
+  open.nextPosition = record.offset + 1n;
+  if (decoded.kind === 'row') {
+    open.rows.push(decoded.row);
+    open.rowRecords.push(record);
+  } else {
+    open.dead.push({ record, reason: decoded.reason, message: decoded.message, stage: 'decode', attempts: 1 });
+  }
+}
+
+function closeAt<Row>(open: OpenBatch<Row>, nextPosition: bigint): ClosedBatch<Row> {
+  const { topic, partition, position } = open;
+  return {
+    sink: {
+      topic, partition, position, nextPosition,
+      rows: open.rows,
+      deadLetters: open.dead.length,
+      skipped: 0,
+      gaps: Number(nextPosition - position) - open.records,
+    },
+    records: open.rowRecords,
+    dead: open.dead,
+    bytes: open.bytes,
+    recordCount: open.records,
+  };
+}
+
+/** The batch without the rows that the sink refused, which join its dead records. */
+export function withoutRejected<Row>(
+  batch: ClosedBatch<Row>,
+  rejections: readonly { readonly offset: bigint; readonly reason: string; readonly message: string; readonly sqlstate?: string }[],
+  attempts: number,
+): ClosedBatch<Row> {
+  const byOffset = new Map(rejections.map((rejection) => [rejection.offset, rejection]));
+  const keep = batch.records.map((record) => !byOffset.has(record.offset));
+  const refused = batch.records.flatMap((record): DeadRecord[] => {
+    const rejection = byOffset.get(record.offset);
+    if (rejection === undefined) {
+      return [];
+    }
+    const { reason, message, sqlstate } = rejection;
+    return [{ record, reason, message, stage: 'sink', attempts, ...(sqlstate === undefined ? {} : { sqlstate }) }];
+  });
+  const dead = [...batch.dead, ...refused];
+  return {
+    ...batch,
+    records: batch.records.filter((_, index) => keep[index]),
+    dead,
+    sink: { ...batch.sink, rows: batch.sink.rows.filter((_, index) => keep[index]), deadLetters: dead.length },
+  };
+}
