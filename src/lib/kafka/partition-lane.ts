@@ -1,10 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-
 import type { Message } from 'kafkajs';
 
 import type { KafkaConfig } from '../config/load.ts';
 import { KpipeError, messageOf } from '../errors.ts';
 import type { OutgoingRecord } from '../ports.ts';
+import { backoffMs, wait } from '../runtime/backoff.ts';
 import { DeadlineExpired, withDeadline } from './deadline.ts';
 import { unreachable } from './failures.ts';
 import { classifySendFailure, notAcked, recordRefused, refused, topicMissing, type SendFailure } from './produce-errors.ts';
@@ -14,7 +13,16 @@ import { wireHeaders } from './wire-headers.ts';
 /** What became of a record. `offset` is null where the broker did not say (a repeat that it recognised). */
 export type Delivery =
   | { readonly kind: 'acked'; readonly partition: number; readonly offset: bigint | null }
-  | { readonly kind: 'failed'; readonly error: KpipeError };
+  /** `record`: this record is refused, others are not. `topic`: it and what follows cannot be sent now. */
+  | { readonly kind: 'failed'; readonly scope: 'record' | 'topic'; readonly error: KpipeError };
+
+/** A send failed and is tried again. */
+export interface SendTrouble {
+  readonly topic: string;
+  readonly partition: number;
+  readonly attempt: number;
+  readonly reason: string;
+}
 
 export interface LaneSettings {
   readonly config: KafkaConfig;
@@ -22,6 +30,7 @@ export interface LaneSettings {
   readonly stallMs: number;
   /** Aborts: no more attempts. */
   readonly closing: AbortSignal;
+  readonly onTrouble?: (trouble: SendTrouble) => void;
 }
 
 /** A record on its way, and the call that waits for it. */
@@ -36,8 +45,7 @@ const maxBatchBytes = 500_000;
 const maxBatchRecords = 2000;
 /** A producer that failed this often in a row is taken for broken. */
 const sameProducerAttempts = 3;
-const backoffBaseMs = 100;
-const backoffCapMs = 3000;
+const backoff = { baseMs: 100, capMs: 3000 };
 const missingGraceMs = 5000;
 /** A broker's socket.request.max.bytes: it would hang up on a larger request without a word. */
 const maxRecordBytes = 100_000_000;
@@ -141,11 +149,12 @@ export class PartitionLane {
           await this.#giveUpProducer();
         }
         for (const { settle } of batch) {
-          settle({ kind: 'failed', error });
+          settle({ kind: 'failed', scope: failure.kind === 'record' ? 'record' : 'topic', error });
         }
         return;
       }
-      await this.#backOff(attempt);
+      this.#settings.onTrouble?.({ topic: this.#topic, partition: this.#partition, attempt: attempt + 1, reason: messageOf(failure.cause) });
+      await wait(backoffMs(attempt, backoff, Math.random), this.#settings.closing);
     }
   }
 
@@ -209,12 +218,6 @@ export class PartitionLane {
           ? unreachable(this.#settings.config, [messageOf(failure.cause)], failure.cause)
           : notAcked(elapsedMs, where, failure.cause);
     }
-  }
-
-  /** Full jitter: lanes that failed together do not come back together. */
-  async #backOff(attempt: number): Promise<void> {
-    const ceilingMs = Math.min(backoffCapMs, backoffBaseMs * 2 ** attempt);
-    await sleep(Math.random() * ceilingMs, undefined, { signal: this.#settings.closing }).catch(() => undefined);
   }
 }
 

@@ -5,13 +5,13 @@ import { KpipeError } from '../errors.ts';
 import type { OutgoingRecord, RecordPublisher } from '../ports.ts';
 import { withDeadline } from './deadline.ts';
 import { createKafkaJs } from './kafkajs.ts';
-import { PartitionLane, type Delivery, type LaneSettings } from './partition-lane.ts';
+import { PartitionLane, type Delivery, type LaneSettings, type SendTrouble } from './partition-lane.ts';
 import { partitionOfKey } from './partitioner.ts';
 import { connectFailure } from './produce-errors.ts';
 import { ProducerLease, type KafkaClient } from './producer-lease.ts';
 import { TopicPartitions } from './topic-partitions.ts';
 
-export type { Delivery } from './partition-lane.ts';
+export type { Delivery, SendTrouble } from './partition-lane.ts';
 
 export interface PublisherOptions {
   /** Default: `kafka.clientId`. */
@@ -24,6 +24,8 @@ export interface PublisherOptions {
   readonly connectDeadlineMs?: number;
   /** How long `close()` waits for what is in flight. Default 10 s. */
   readonly closeDeadlineMs?: number;
+  /** Is told of sends that failed and are tried again. */
+  readonly onTrouble?: (trouble: SendTrouble) => void;
 }
 
 /**
@@ -69,6 +71,7 @@ export class KafkaPublisher implements RecordPublisher {
       deliveryTimeoutMs: options.deliveryTimeoutMs ?? 120_000,
       stallMs: options.stallMs ?? 15_000,
       closing: this.#closing.signal,
+      ...(options.onTrouble === undefined ? {} : { onTrouble: options.onTrouble }),
     };
   }
 
