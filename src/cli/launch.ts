@@ -34,7 +34,8 @@ export async function launch(entry: string, options: LaunchOptions = {}): Promis
     return;
   }
   const node = fileURLToPath(new URL('../node_modules/node/bin/node', entry));
-  if (!existsSync(node)) {
+  const ownIsOldToo = process.env[launcherVariable] === String(process.ppid);
+  if (ownIsOldToo || !existsSync(node)) {
     refuse(`kpipe needs Node ${oldest.major}.${oldest.minor} or newer; this is ${process.versions.node}`);
     return;
   }
