@@ -1,6 +1,7 @@
 import type { KafkaConfig } from '../config/load.ts';
 import { KpipeError, type ErrorContext } from '../errors.ts';
 import type {
+  Broker,
   ClusterAdmin,
   ClusterDescription,
   CommittedOffset,
@@ -21,7 +22,7 @@ import * as topics from './topic-requests.ts';
 import { kafkaRelease } from './versions.ts';
 
 export interface KafkaAdminOptions {
-  /** For each call, connecting included; a cluster that is down is told within it. Default 9 s. */
+  /** For each call, connecting included; a cluster that is down is told within it. Default 8 s. */
   readonly deadlineMs?: number;
 }
 
@@ -31,11 +32,13 @@ export type TopicRights = topics.TopicRights;
 /** `ClusterAdmin`, and what only `kpipe doctor` asks. */
 export interface KafkaAdmin extends ClusterAdmin {
   topicRights(names: readonly string[]): Promise<ReadonlyMap<string, TopicRights>>;
+  /** Resolves when this broker answers at the address that the cluster gives out for it. */
+  reach(broker: Broker): Promise<void>;
 }
 
 /** Opens a cluster for looking and changing; connects with the first call. The caller closes it. */
 export async function openKafkaAdmin(config: KafkaConfig, options: KafkaAdminOptions = {}): Promise<KafkaAdmin> {
-  const deadlineMs = options.deadlineMs ?? 9000;
+  const deadlineMs = options.deadlineMs ?? 8000;
   return new PlatformaticAdmin(config, await KafkaConnections.prepare(config, deadlineMs), deadlineMs);
 }
 
@@ -93,6 +96,13 @@ class PlatformaticAdmin implements KafkaAdmin {
 
   topicRights(names: readonly string[]): Promise<ReadonlyMap<string, TopicRights>> {
     return this.#run('asking for rights', {}, (kafka) => topics.topicRights(kafka, names));
+  }
+
+  reach(broker: Broker): Promise<void> {
+    const { host, port } = broker;
+    return this.#run(`connecting to broker ${broker.id}`, { host: `${host}:${port}` }, async (kafka) => {
+      await kafka.to({ host, port });
+    });
   }
 
   createTopic(topic: NewTopic, options: { readonly validateOnly?: boolean } = {}): Promise<void> {

@@ -5,6 +5,7 @@ import type { Client } from 'pg';
 import { readClock, type ClockReading } from '../clock.ts';
 import type { Secret } from '../config/secrets.ts';
 import { KpipeError } from '../errors.ts';
+import { withDeadline } from '../kafka/deadline.ts';
 import { postgresError } from './failures.ts';
 
 /** What there is to know of a server before anything is stored in it. */
@@ -52,8 +53,7 @@ export async function probePostgres(url: Secret, deadlineMs: number): Promise<Po
   // A connection that breaks between two questions is told by the next one.
   client.on('error', () => undefined);
   try {
-    await client.connect();
-    return await ask(client);
+    return await withDeadline(connectAndAsk(client), deadlineMs, 'no answer');
   } catch (error) {
     throw postgresError(error, client);
   } finally {
@@ -91,6 +91,11 @@ const factsQuery = `
       join pg_namespace n on n.oid = c.relnamespace
       where n.nspname = 'kpipe' and c.relname in ('consumer_offset', 'events', 'logs')
     ) as may_write`;
+
+async function connectAndAsk(client: Client): Promise<PostgresFacts> {
+  await client.connect();
+  return ask(client);
+}
 
 async function ask(client: Client): Promise<PostgresFacts> {
   const askedMs = Date.now();
