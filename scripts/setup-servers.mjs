@@ -2,7 +2,8 @@
 // src/lib/sandbox/tools.ts) and installs that: Java, Maven, PostgreSQL, Redis and Python by apt, Kafka's jars by Maven, the
 // BigQuery stand-in by pip.
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -39,6 +40,25 @@ function say(text) {
 function seconds(since) {
   return `${((Date.now() - since) / 1000).toFixed(1)} s`;
 }
+
+/** What the installers print is for the case that they fail; a file, since a daemon that apt starts keeps a pipe open. */
+const log = join(tmpdir(), `kpipe-setup-${process.pid}.log`);
+const logFile = openSync(log, 'a', 0o600);
+process.once('exit', (code) => {
+  closeSync(logFile);
+  const said = readFileSync(log, 'utf8').trimEnd();
+  if (code === 0 || said === '') {
+    rmSync(log, { force: true });
+    return;
+  }
+  const end = said.split('\n').slice(-12).join('\n');
+  process.stderr.write(`setup: what the installers said is in ${log}; it ends with\n${end}\n`);
+});
+  } else {
+    process.stderr.write(`setup: what the installers said is in ${log}; it ends with\n`);
+    process.stderr.write(`${readFileSync(log, 'utf8').trimEnd().split('\n').slice(-12).join('\n')}\n`);
+  }
+});
 
 function output(command, args) {
   return spawnSync(command, args, { encoding: 'utf8' }).stdout ?? '';
@@ -94,7 +114,7 @@ function asRoot() {
 function aptGet(prefix, args) {
   const environment = ['env', 'DEBIAN_FRONTEND=noninteractive'];
   const [command, ...rest] = [...prefix, ...environment, 'apt-get', ...args];
-  return spawnSync(command, rest, { stdio: ['inherit', 2, 2] }).status === 0;
+  return spawnSync(command, rest, { stdio: ['inherit', logFile, logFile] }).status === 0;
 }
 
 /** One update and one install, only when something is missing. */
@@ -127,10 +147,10 @@ function installPackages() {
   say(`system packages: ${seconds(since)}`);
 }
 
-/** Runs a program with what it prints on stderr; true when it succeeded. */
+/** Runs a program; true when it succeeded. */
 function runs(command, args, environment = process.env) {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { stdio: ['ignore', 2, 2], env: environment });
+    const child = spawn(command, args, { stdio: ['ignore', logFile, logFile], env: environment });
     child.once('error', () => resolve(false));
     child.once('close', (code) => resolve(code === 0));
   });

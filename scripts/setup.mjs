@@ -22,8 +22,13 @@ function fail(text) {
 function step(what, command, args, cwd = root) {
   const began = Date.now();
   say(`${what} …`);
-  const { status, error } = spawnSync(command, args, { cwd, stdio: ['ignore', 2, 2] });
+  const { status, error, stdout } = spawnSync(command, args, {
+    cwd,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    encoding: 'utf8',
+  });
   if (error !== undefined || status !== 0) {
+    process.stderr.write(stdout ?? '');
     fail(`${what}: failed (${error?.message ?? `exit ${status}`}); try it by hand: ${command} ${args.join(' ')}`);
   }
   say(`${what}: ${((Date.now() - began) / 1000).toFixed(1)} s`);
@@ -41,7 +46,7 @@ function ownNodeMajor() {
 }
 
 if (!packagesAreCurrent()) {
-  step('npm packages (npm ci)', npm, ['ci', '--no-audit', '--no-fund']);
+  step('npm packages (npm ci)', npm, ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
 }
 // The package `node` brings its binary by an install script, which npm can be told not to run.
 if (ownNodeMajor() < 22) {
