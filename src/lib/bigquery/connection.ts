@@ -49,8 +49,9 @@ async function openRest(config: BigQueryConfig): Promise<BigQuery> {
   const common = {
     projectId: config.project,
     ...(config.location === undefined ? {} : { location: config.location }),
+    // One quick repeat; whoever calls retries with patience, and a server that is down is told at once.
     autoRetry: true,
-    maxRetries: 3,
+    maxRetries: 1,
     timeout: requestDeadlineMs,
   };
   if (config.endpoint !== undefined) {
@@ -73,8 +74,9 @@ async function proveCredentials(rest: BigQuery, config: BigQueryConfig): Promise
     if (isTransient(error) && codeOf(error) !== undefined) {
       throw bigQueryFailure('asking Google for an access token', error, config);
     }
-    const firstLine = messageOf(error).split('\n')[0] ?? '';
-    throw new KpipeError('KPIPE_BIGQUERY_NO_CREDENTIALS', `no Google credentials for project ${config.project}: ${firstLine}`, {
+    const said = messageOf(error).split('\n')[0] ?? '';
+    const why = said.startsWith('Could not load the default credentials') ? 'none are set up here' : said;
+    throw new KpipeError('KPIPE_BIGQUERY_NO_CREDENTIALS', `no Google credentials for project ${config.project}: ${why}`, {
       next:
         '`gcloud auth application-default login`, or GOOGLE_APPLICATION_CREDENTIALS=FILE of a service account; ' +
         'without Google: `kpipe sandbox up` starts a local stand-in and sets bigquery.endpoint and grpcEndpoint',

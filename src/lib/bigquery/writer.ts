@@ -66,7 +66,7 @@ export async function probeStorage(connection: BigQueryConnection, deadlineMs: n
   const name = `projects/${project}/datasets/${dataset}/tables/${table}/streams/_default`;
   try {
     const client = await connection.storage();
-    await client.getWriteStream({ name }, { timeout: deadlineMs });
+    await client.getWriteStream({ name }, { timeout: deadlineMs, retry: null });
   } catch (error) {
     // A table that was made this moment may not be known there yet.
     if (!isNotFound(error)) {

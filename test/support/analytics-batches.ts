@@ -1,0 +1,105 @@
+import { AnalyticsSink, type AnalyticsRow, type AnalyticsSinkParts } from '../../src/lib/bigquery/analytics-sink.ts';
+import type { BigQueryConnection } from '../../src/lib/bigquery/connection.ts';
+import type { CommittedPosition, GroupAccess } from '../../src/lib/bigquery/group-access.ts';
+import { countBatchRows } from '../../src/lib/bigquery/warehouse.ts';
+import { pendingStreams } from '../../src/lib/bigquery/writer.ts';
+import { AssignmentLostError, partitionKey } from '../../src/lib/ports.ts';
+import type { SinkBatch } from '../../src/lib/runtime/sink.ts';
+
+/**
+ * A group's commits with the coordinator's rule: a commit of an older generation is refused. It stands for the port that
+ * the role's Source implements, so that a test can end a generation at a chosen step.
+ */
+export class GenerationGroup {
+  readonly commits = new Map<string, CommittedPosition>();
+  #generation = 0;
+
+  /** The member of the next generation; from now on the ones before are fenced. */
+  join(): GroupAccess {
+    this.#generation += 1;
+    const generation = this.#generation;
+    return {
+      committed: (partition) => Promise.resolve(this.commits.get(partitionKey(partition)) ?? null),
+      assignment: (partition) => ({
+        commit: (offset, metadata = '') => {
+          if (generation !== this.#generation) {
+            return Promise.reject(new AssignmentLostError(`generation ${generation} is over`));
+          }
+          this.commits.set(partitionKey(partition), { offset, metadata });
+          return Promise.resolve();
+        },
+      }),
+    };
+  }
+}
+
+/** The sink's steps, in order. `intent` and `position` are the two commits to the group. */
+export const steps = ['create', 'append', 'finalize', 'intent', 'batch-commit', 'position'] as const;
+export type Step = (typeof steps)[number];
+/** Runs before and after each step; what it throws is the step's outcome. */
+export type StepHook = (step: Step, when: 'before' | 'after') => Promise<void> | void;
+
+/** A sink on the real stand-in with a hook around each step. */
+export function hookedSink(connection: BigQueryConnection, group: GroupAccess, hook: StepHook): AnalyticsSink {
+  const around = async <T>(step: Step, work: () => Promise<T>): Promise<T> => {
+    await hook(step, 'before');
+    const result = await work();
+    await hook(step, 'after');
+    return result;
+  };
+  const streams = pendingStreams(connection);
+  const parts: AnalyticsSinkParts = {
+    group: {
+      committed: group.committed,
+      assignment: (partition) => {
+        const assignment = group.assignment(partition);
+        return {
+          commit: (offset, metadata = '') => around(metadata === '' ? 'position' : 'intent', () => assignment.commit(offset, metadata)),
+        };
+      },
+    },
+    streams: {
+      create: () => around('create', () => streams.create()),
+      append: (stream, rows) => around('append', () => streams.append(stream, rows)),
+      finalize: (stream, rows) => around('finalize', () => streams.finalize(stream, rows)),
+      commit: (stream) => around('batch-commit', () => streams.commit(stream)),
+    },
+    countBatch: (partition, intent) => countBatchRows(connection, partition, intent),
+    startPosition: () => Promise.resolve(0n),
+    close: () => Promise.resolve(),
+  };
+  return new AnalyticsSink(parts);
+}
+
+export function analyticsRow(offset: number, over: Partial<AnalyticsRow> = {}): AnalyticsRow {
+  return {
+    offset: BigInt(offset),
+    id: Buffer.from(`view-${offset}`),
+    source: Buffer.from('/shop/worker'),
+    type: Buffer.from('page.viewed'),
+    subject: offset % 2 === 0 ? Buffer.from(`customer-${offset}`) : null,
+    timeMicros: 1_795_000_000_000_000n + BigInt(offset) * 1000n,
+    data: Buffer.from(`{"page":"/p/${offset}","ms":1.10}`),
+    extensions: offset % 3 === 0 ? Buffer.from('{"traceparent":"00-1"}') : null,
+    ingestedAtMs: Date.now(),
+    ...over,
+  };
+}
+
+/** The records [from, to) of a partition as one batch. */
+export function analyticsBatch(topic: string, from: number, to: number): SinkBatch<AnalyticsRow> {
+  const rows = Array.from({ length: to - from }, (_, index) => analyticsRow(from + index));
+  return { topic, partition: 0, position: BigInt(from), nextPosition: BigInt(to), rows, deadLetters: 0, skipped: 0, gaps: 0 };
+}
+
+/** What a role does from a sink's claim on: writes all records up to `end`, `size` a batch. */
+export async function writeAll(sink: AnalyticsSink, topic: string, end: number, size: number): Promise<void> {
+  const claim = await sink.claim({ topic, partition: 0 });
+  for (let from = Number(claim.position); from < end; from += size) {
+    const outcome = await sink.write(claim, analyticsBatch(topic, from, Math.min(end, from + size)));
+    if (outcome.kind !== 'written') {
+      throw new Error(`a batch at ${from} was ${outcome.kind}`);
+    }
+  }
+}
+
