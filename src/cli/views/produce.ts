@@ -14,7 +14,7 @@ export function produceView(report: ProduceReport, view: View): string {
 
 function produceLines(report: ProduceReport): readonly Line[] {
   const { acked, failed, seconds, recordsPerSec, bytes, failures, blockedBy, interrupted, seed } = report;
-  const head = failed === 0 ? ok('all acked') : acked === 0 ? bad('none acked') : warn('partly acked');
+  const head = acked + failed === 0 ? warn('nothing sent') : failed === 0 ? ok('all acked') : acked === 0 ? bad('none acked') : warn('partly acked');
   const rate = `${formatCount(acked)} records, ${formatSize(bytes)} in ${formatDuration(seconds * 1000)}, ${formatCount(recordsPerSec)}/s`;
   const more = failed - failures.length;
   return [

@@ -14,7 +14,7 @@ import { KpipeError, messageOf } from '../errors.ts';
  * are few and short: its users here retry themselves, with a cap and full jitter.
  *
  * `sockets`, where given, holds the open connections: kafkajs' `disconnect()` waits for requests that are never answered,
- * and destroying their sockets ends them.
+ * and destroying their sockets ends them; a `Connections` also ends those that kafkajs opens meanwhile.
  * @throws KpipeError KPIPE_CONFIG_INVALID: a file under `kafka.tls` cannot be read; KPIPE_SECRET_UNAVAILABLE
  */
 export async function createKafkaJs(config: KafkaConfig, clientId: string, sockets = new Set<Socket>()): Promise<Kafka> {
@@ -42,7 +42,27 @@ function kafkajsConfig(config: KafkaConfig, clientId: string, sockets: Set<Socke
   };
 }
 
-/** As kafkajs' own, but without Nagle's delay, and with the sockets in a set. */
+/** The open connections of a client; after `cut()` there are none, and none can be opened. */
+export class Connections extends Set<Socket> {
+  #cut = false;
+
+  override add(socket: Socket): this {
+    if (this.#cut) {
+      socket.destroy();
+    }
+    return super.add(socket);
+  }
+
+  /** What waits for an answer fails. */
+  cut(): void {
+    this.#cut = true;
+    for (const socket of this) {
+      socket.destroy();
+    }
+  }
+}
+
+/** As kafkajs' own, but without Nagle's delay, and with the sockets within reach. */
 function socketFactory(sockets: Set<Socket>): ISocketFactory {
   // kafkajs passes no `ssl` without TLS, whatever its type says.
   return ({ host, port, ssl, onConnect }: Omit<Parameters<ISocketFactory>[0], 'ssl'> & { ssl?: object | null }) => {
@@ -51,8 +71,19 @@ function socketFactory(sockets: Set<Socket>): ISocketFactory {
       ssl === undefined || ssl === null
         ? connectTcp({ host, port }, onConnect)
         : connectTls({ host, port, ...servername, ...ssl }, onConnect);
+    // kafkajs hears of an end and of an error, not of a socket that was destroyed: its requests would wait on.
+    let told = false;
+    const tell = (): void => {
+      told = true;
+    };
+    socket.once('end', tell).once('error', tell);
+    socket.once('close', () => {
+      sockets.delete(socket);
+      if (!told) {
+        socket.emit('error', new Error('the connection was closed'));
+      }
+    });
     sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
     return socket.setKeepAlive(true, 60_000).setNoDelay(true);
   };
 }

@@ -1,13 +1,12 @@
-import type { Socket } from 'node:net';
-
 import type { Kafka, Message, Producer, RecordMetadata } from 'kafkajs';
 
 import { withDeadline } from './deadline.ts';
+import type { Connections } from './kafkajs.ts';
 
-/** A kafkajs client and the set of its open connections. */
+/** A kafkajs client and its connections. */
 export interface KafkaClient {
   readonly kafka: Kafka;
-  readonly sockets: ReadonlySet<Socket>;
+  readonly connections: Connections;
 }
 
 /** How long kafkajs may take to disconnect before its sockets are cut. */
@@ -16,13 +15,13 @@ const disconnectMs = 1000;
 /** One idempotent producer: a producer id, its sequence numbers, its connections. */
 export class LeasedProducer {
   readonly #producer: Producer;
-  readonly #sockets: ReadonlySet<Socket>;
+  readonly #connections: Connections;
   readonly #connected: Promise<void>;
   #retired = false;
   #sending = 0;
 
-  constructor({ kafka, sockets }: KafkaClient) {
-    this.#sockets = sockets;
+  constructor({ kafka, connections }: KafkaClient) {
+    this.#connections = connections;
     this.#producer = kafka.producer({
       idempotent: true,
       allowAutoTopicCreation: false,
@@ -71,11 +70,9 @@ export class LeasedProducer {
   }
 
   async #disconnect(): Promise<void> {
-    // Fails when the connections are gone already or don't go: then they are cut.
+    // Fails when the connections are gone already, or don't go in time: they are cut either way.
     await withDeadline(this.#producer.disconnect(), disconnectMs, 'still connected').catch(() => undefined);
-    for (const socket of this.#sockets) {
-      socket.destroy();
-    }
+    this.#connections.cut();
   }
 }
 

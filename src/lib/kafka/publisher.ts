@@ -1,10 +1,8 @@
-import type { Socket } from 'node:net';
-
 import type { KafkaConfig } from '../config/load.ts';
 import { KpipeError } from '../errors.ts';
 import type { OutgoingRecord, RecordPublisher } from '../ports.ts';
 import { withDeadline } from './deadline.ts';
-import { createKafkaJs } from './kafkajs.ts';
+import { Connections, createKafkaJs } from './kafkajs.ts';
 import { PartitionLane, type Delivery, type LaneSettings, type SendTrouble } from './partition-lane.ts';
 import { partitionOfKey } from './partitioner.ts';
 import { connectFailure } from './produce-errors.ts';
@@ -20,7 +18,7 @@ export interface PublisherOptions {
   readonly deliveryTimeoutMs?: number;
   /** How long an unanswered send may take before the producer is given up for a new one. Default 15 s. */
   readonly stallMs?: number;
-  /** Until the first contact is made. Default 8 s. */
+  /** Until the first contact is made. Default 7 s. */
   readonly connectDeadlineMs?: number;
   /** How long `close()` waits for what is in flight. Default 10 s. */
   readonly closeDeadlineMs?: number;
@@ -34,12 +32,12 @@ export interface PublisherOptions {
  */
 export async function openPublisher(config: KafkaConfig, options: PublisherOptions = {}): Promise<KafkaPublisher> {
   const createClient = async (): Promise<KafkaClient> => {
-    const sockets = new Set<Socket>();
-    return { kafka: await createKafkaJs(config, options.clientId ?? config.clientId, sockets), sockets };
+    const connections = new Connections();
+    return { kafka: await createKafkaJs(config, options.clientId ?? config.clientId, connections), connections };
   };
   const lease = new ProducerLease(createClient);
   try {
-    await withDeadline(lease.acquire(), options.connectDeadlineMs ?? 8000, 'no answer');
+    await withDeadline(lease.acquire(), options.connectDeadlineMs ?? 7000, 'no answer');
   } catch (error) {
     await lease.close();
     throw connectFailure(config, error);

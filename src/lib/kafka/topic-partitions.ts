@@ -37,7 +37,7 @@ export class TopicPartitions {
   }
 
   async #ask(topic: string): Promise<number> {
-    const { kafka, sockets } = await this.#createClient();
+    const { kafka, connections } = await this.#createClient();
     const admin = kafka.admin();
     try {
       await withDeadline(admin.connect(), answerMs, 'no answer');
@@ -56,9 +56,7 @@ export class TopicPartitions {
       throw denied ? refused(`to describe ${topic}`, { topic }, error) : connectFailure(this.#config, error);
     } finally {
       await withDeadline(admin.disconnect(), 1000, 'still connected').catch(() => undefined);
-      for (const socket of sockets) {
-        socket.destroy();
-      }
+      connections.cut();
     }
   }
 }

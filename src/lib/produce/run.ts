@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { constants, createReadStream } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
 
 import type { Config } from '../config/load.ts';
 import { KpipeError, messageOf } from '../errors.ts';
@@ -106,18 +106,21 @@ async function openLines(file: string | NodeJS.ReadableStream): Promise<AsyncIte
     return file as AsyncIterable<Buffer>;
   }
   try {
-    const handle = await open(file);
-    if ((await handle.stat()).isDirectory()) {
-      await handle.close();
+    await access(file, constants.R_OK);
+    if ((await stat(file)).isDirectory()) {
       throw new Error(`${file} is a directory`);
     }
-    return createReadStream(file, { fd: handle, highWaterMark: 256 * 1024 });
   } catch (error) {
     throw new KpipeError('KPIPE_INPUT_INVALID', `the records cannot be read: ${messageOf(error)}`, {
       next: 'name a file with one record a line, or - for standard input',
       cause: error,
     });
   }
+  return readWhenAsked(file);
+}
+
+async function* readWhenAsked(path: string): AsyncGenerator<Buffer> {
+  yield* createReadStream(path, { highWaterMark: 256 * 1024 }) as AsyncIterable<Buffer>;
 }
 
 /** Topics that got nothing are told as well. */
