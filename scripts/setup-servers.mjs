@@ -54,11 +54,6 @@ process.once('exit', (code) => {
   const end = said.split('\n').slice(-12).join('\n');
   process.stderr.write(`setup: what the installers said is in ${log}; it ends with\n${end}\n`);
 });
-  } else {
-    process.stderr.write(`setup: what the installers said is in ${log}; it ends with\n`);
-    process.stderr.write(`${readFileSync(log, 'utf8').trimEnd().split('\n').slice(-12).join('\n')}\n`);
-  }
-});
 
 function output(command, args) {
   return spawnSync(command, args, { encoding: 'utf8' }).stdout ?? '';
