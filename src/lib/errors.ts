@@ -28,6 +28,7 @@ const exitCodes = {
   KPIPE_BIGQUERY_NO_CREDENTIALS: 1,
   // what a role finds when it starts or runs
   KPIPE_TOPIC_MISSING: 1,
+  KPIPE_GROUP_MISSING: 1,
   KPIPE_SCHEMA_MISSING: 1,
   KPIPE_RECORDS_LOST: 1,
   KPIPE_TOPIC_RECREATED: 1,

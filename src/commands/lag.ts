@@ -1,0 +1,92 @@
+import { Args, Flags } from '@oclif/core';
+
+import { KpipeCommand } from '../cli/base-command.ts';
+import { durationFlag } from '../cli/duration-flag.ts';
+import { LagScreenFeed } from '../cli/lag-screen-feed.ts';
+import { errorDocument } from '../cli/output/errors.ts';
+import { renderDocument } from '../cli/output/document.ts';
+import { defaultLossAlarmMs, lagView } from '../cli/views/lag.ts';
+import type { Config } from '../lib/config/load.ts';
+import { KpipeError } from '../lib/errors.ts';
+import { parseFailOn } from '../lib/offsets/fail-on.ts';
+import { Pace } from '../lib/offsets/follow.ts';
+import { lookAtLag, watchLag, type CheckedLagReport } from '../lib/offsets/look.ts';
+import type { LagTarget } from '../lib/offsets/observe.ts';
+import { lagTargets } from '../lib/offsets/targets.ts';
+
+/** undefined after `--watch`, which prints as it goes. */
+export type LagResult = CheckedLagReport | undefined;
+
+interface WatchFlags {
+  readonly interval?: number | undefined;
+  readonly for?: number | undefined;
+  readonly json: boolean;
+  readonly output?: string | undefined;
+}
+
+export default class Lag extends KpipeCommand {
+  static override summary = 'show how far the roles, or any consumer group, are behind: in records, in time, and until loss';
+  static override strict = false;
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> events --watch',
+    "<%= config.bin %> <%= command.id %> --for 30s --fail-on 'time>5m,loss<6h,status>=warn'",
+    '<%= config.bin %> <%= command.id %> --group my-service --json',
+  ];
+  static override args = { role: Args.string({ description: 'roles of kpipe.yaml (default: all of them)' }) };
+  static override flags = {
+    group: Flags.string({ multiple: true, helpValue: 'GROUP', description: 'a consumer group that need not be a role' }),
+    watch: Flags.boolean({ char: 'w', description: 'keep looking: a full screen on a terminal, else one ndjson line an interval' }),
+    interval: durationFlag('interval', 200)({ description: 'time between two looks (default: 2s)' }),
+    for: durationFlag('for')({ description: 'how long to watch (default: 1s; 30s when --fail-on asks for a status)' }),
+    'fail-on': Flags.string({
+      helpValue: 'CONDITIONS',
+      exclusive: ['watch'],
+      description: 'exit 3 when any of these holds for any group, such as time>5m,loss<6h,lag>1000,status>=warn',
+    }),
+  };
+
+  async run(): Promise<LagResult> {
+    const { argv, flags } = await this.parse(Lag);
+    const conditions = flags['fail-on'] === undefined ? [] : parseFailOn(flags['fail-on']);
+    const config = this.configuration(flags);
+    const targets = lagTargets(config, argv.map(String), flags.group ?? []);
+    if (flags.watch) {
+      return this.#watch(config, targets, flags);
+    }
+    const forMs = flags.for ?? (conditions.some(({ metric }) => metric === 'status') ? 30_000 : 1000);
+    const options = { forMs, intervalMs: flags.interval ?? 2000, conditions };
+    const result = await lookAtLag(config, targets, options, this.interruption());
+    for (const { role, group, condition, actual } of result.unjudged) {
+      this.say(`cannot judge ${condition} for ${role ?? group}: ${actual}`);
+    }
+    return this.show(flags, result, lagView(lossAlarmOf(config)), { exitCode: result.problems.length > 0 ? 3 : 0 });
+  }
+
+  async #watch(config: Config, targets: readonly LagTarget[], flags: WatchFlags): Promise<undefined> {
+    if (flags.json || flags.output === 'json' || flags.output === 'yaml') {
+      throw new KpipeError('KPIPE_USAGE', '--watch prints many documents, --json is one', { next: 'use --output ndjson' });
+    }
+    const pace = new Pace(flags.interval ?? 2000);
+    const options = { pace, forMs: flags.for };
+    if (!process.stdout.isTTY || flags.output === 'ndjson') {
+      await watchLag(config, targets, options, (look) => {
+        const document = look.kind === 'report' ? look.report : errorDocument(look.error);
+        process.stdout.write(`${renderDocument(document, 'ndjson')}\n`);
+      }, this.interruption());
+      return;
+    }
+    const feed = new LagScreenFeed({ title: config.context ?? config.pipeline, pace, lossAlarmMs: lossAlarmOf(config) });
+    const { showLagScreen } = await import('../ui/show-lag-screen.tsx');
+    const leave = new AbortController();
+    const signal = AbortSignal.any([this.interruption(), leave.signal]);
+    const watching = watchLag(config, targets, options, (look) => feed.show(look), signal).finally(() => leave.abort());
+    const ended = await showLagScreen(feed, signal).finally(() => leave.abort());
+    await watching;
+    process.exitCode = ended === 'interrupted' || this.interruption().aborted ? 130 : 0;
+  }
+}
+
+function lossAlarmOf(config: Config): number {
+  return config.alerts.lag?.lossIn ?? defaultLossAlarmMs;
+}

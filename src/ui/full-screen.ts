@@ -1,0 +1,24 @@
+import { render } from 'ink';
+import type { ReactElement } from 'react';
+
+/**
+ * Shows a screen on the terminal's alternate screen until it exits by itself or the signal aborts, and restores the
+ * terminal. Ink restores it on `process.exit` and after a crash, too. Answers what the screen exited with.
+ */
+export async function showFullScreen(screen: ReactElement, signal: AbortSignal): Promise<unknown> {
+  const instance = render(screen, {
+    alternateScreen: true,
+    // Only lines that changed are written: no flicker, and a tenth of the bytes.
+    incrementalRendering: true,
+    exitOnCtrlC: false,
+    patchConsole: false,
+  });
+  const leave = (): void => instance.unmount();
+  signal.addEventListener('abort', leave, { once: true });
+  try {
+    return await instance.waitUntilExit();
+  } finally {
+    signal.removeEventListener('abort', leave);
+    instance.unmount();
+  }
+}
