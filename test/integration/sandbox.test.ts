@@ -84,6 +84,51 @@ describe('a sandbox of one broker', () => {
     },
   );
 
+  it('starts only the server that is not there any more', async () => {
+    const up = await startSandbox(options({ bigquery: 'off' }), quiet, never);
+    const pids = new Map(up.servers.map((server) => [server.name, server.pid]));
+    process.kill(pids.get('redis')!, 'SIGKILL');
+    await expect.poll(async () => (await sandboxStatus(directory)).state).toBe('partial');
+
+    const again = await startSandbox(options({ bigquery: 'off' }), quiet, never);
+
+    expect(again).toMatchObject({ state: 'up', started: true });
+    const changed = again.servers.filter((server) => server.pid !== pids.get(server.name)).map((server) => server.name);
+    expect(changed).toEqual(['redis']);
+  });
+
+  it('is deleted whole by reset, with its kpipe.yaml, and nothing else is', async () => {
+    writeFileSync(join(directory, 'mine.txt'), 'not the sandbox’s');
+    await startSandbox(options({ bigquery: 'off' }), quiet, never);
+
+    const reset = await resetSandbox(directory, quiet, never);
+
+    expect(reset.deleted).toBe(true);
+    expect(readdirSync(directory)).toEqual(['mine.txt']);
+    expect(await sandboxStatus(directory)).toMatchObject({ state: 'absent', servers: [] });
+    expect(await resetSandbox(directory, quiet, never)).toEqual({ directory, stopped: [], deleted: false });
+  });
+
+  it('waits for another kpipe that is starting it, and finds it up', async () => {
+    const [first, second] = await Promise.all([
+      startSandbox(options({ bigquery: 'off' }), quiet, never),
+      startSandbox(options({ bigquery: 'off' }), quiet, never),
+    ]);
+
+    expect([first.started, second.started].toSorted()).toEqual([false, true]);
+    expect(second.servers.map((server) => server.pid)).toEqual(first.servers.map((server) => server.pid));
+  });
+
+  it('never overwrites a kpipe.yaml that is not its own', async () => {
+    const mine = join(directory, 'mine.yaml');
+    writeFileSync(mine, 'pipeline: mine\n');
+
+    const start = startSandbox(options({ configPath: mine }), quiet, never);
+
+    await expect(start).rejects.toMatchObject({ code: 'KPIPE_REFUSED' });
+    expect(readFileSync(mine, 'utf8')).toBe('pipeline: mine\n');
+  });
+
   it('leaves nothing running when the start is interrupted', async () => {
     const interruption = new AbortController();
     const onProgress = (progress: SandboxProgress): void => {

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 import { KpipeError } from '../errors.ts';
@@ -16,6 +16,17 @@ export function writeConfigFile(paths: SandboxPaths, state: SandboxState, option
     writeAtomically(path, text, 0o600);
   }
   return path;
+}
+
+/** Deletes the kpipe.yaml of a sandbox that is deleted, unless somebody changed it. */
+export function removeConfigFile(paths: SandboxPaths, state: SandboxState): void {
+  const path = state.configPath;
+  if (path === null || !existsSync(path)) {
+    return;
+  }
+  if (readFileSync(path, 'utf8') === sandboxConfig(state, secretPath(paths, 'postgres-kpipe'))) {
+    rmSync(path);
+  }
 }
 
 function configPath(paths: SandboxPaths, options: SandboxOptions): string {

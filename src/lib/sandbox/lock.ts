@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -25,7 +26,7 @@ export async function withLock<T>(
 }
 
 async function acquire(path: string, deadline: number, report: ReportProgress, signal: AbortSignal): Promise<void> {
-  const mine = `${path}.${process.pid}`;
+  const mine = `${path}.${randomUUID()}`;
   writeFileSync(mine, JSON.stringify(identityOf(process.pid)), { mode: 0o600 });
   try {
     let told = false;

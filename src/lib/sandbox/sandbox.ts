@@ -3,7 +3,7 @@ import { existsSync, rmdirSync, rmSync } from 'node:fs';
 
 import { codeOf, KpipeError } from '../errors.ts';
 import { bigQueryAvailability } from './bigquery.ts';
-import { assertConfigWritable, writeConfigFile } from './config-file.ts';
+import { assertConfigWritable, removeConfigFile, writeConfigFile } from './config-file.ts';
 import { assertEnterable, logPath, makeSandboxDirectories, type SandboxPaths, sandboxPaths } from './directory.ts';
 import { probe } from './health.ts';
 import { withLock } from './lock.ts';
@@ -98,7 +98,7 @@ export async function stopSandbox(
   }));
 }
 
-/** Stops, and deletes the data, passwords, logs and ports. Only what the sandbox made is deleted, not what else is in its directory. */
+/** Stops, and deletes the data, passwords, logs, ports and an unchanged kpipe.yaml. Only what the sandbox made is deleted, not what else is in its directory. */
 export async function resetSandbox(
   directory: string,
   report: ReportProgress,
@@ -110,6 +110,10 @@ export async function resetSandbox(
   }
   const stopped = await withLock(paths.lock, LOCK_DEADLINE_MS, report, signal, async () => {
     const servers = await stopServers(paths, report);
+    const state = stateOrUndefined(paths);
+    if (state !== undefined) {
+      removeConfigFile(paths, state);
+    }
     for (const path of [paths.state, paths.config, paths.conf, paths.data, paths.logs, paths.secrets, paths.run]) {
       rmSync(path, { recursive: true, force: true });
     }
@@ -185,6 +189,15 @@ async function serverStatus(
     rssBytes: rssBytes(running.pid),
     detail: notReady ?? null,
   };
+}
+
+/** A state that cannot be read must not keep a reset from clearing it away. */
+function stateOrUndefined(paths: SandboxPaths): SandboxState | undefined {
+  try {
+    return readState(paths);
+  } catch {
+    return undefined;
+  }
 }
 
 function removeIfEmpty(directory: string): void {
