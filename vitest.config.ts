@@ -29,10 +29,33 @@ const onServers = {
 export default defineConfig({
   test: {
     projects: [
-      { test: { ...shared, name: 'unit', include: ['test/unit/**/*.test.ts'], globalSetup: [leaks], sequence: { groupOrder: 0 } } },
-      { test: { ...shared, name: 'ui', include: ['test/ui/**/*.test.{ts,tsx}'], globalSetup: [leaks], sequence: { groupOrder: 0 } } },
+      {
+        test: {
+          ...shared,
+          name: 'unit',
+          include: ['test/unit/**/*.test.ts'],
+          globalSetup: [leaks],
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        test: {
+          ...shared,
+          name: 'ui',
+          include: ['test/ui/**/*.test.{ts,tsx}'],
+          globalSetup: [leaks],
+          sequence: { groupOrder: 0 },
+        },
+      },
       { test: { ...onServers, name: 'cli', include: ['test/cli/**/*.test.ts'], sequence: { groupOrder: 1 } } },
-      { test: { ...onServers, name: 'integration', include: ['test/integration/**/*.test.ts'], sequence: { groupOrder: 2 } } },
+      {
+        test: {
+          ...onServers,
+          name: 'integration',
+          include: ['test/integration/**/*.test.ts'],
+          sequence: { groupOrder: 2 },
+        },
+      },
       {
         test: {
           ...onServers,

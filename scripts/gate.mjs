@@ -67,8 +67,12 @@ async function runStep(step) {
   for (const command of step.commands) {
     console.log(`\n== ${step.name}: ${command.join(' ')}`);
     const began = Date.now();
-    const result = step.tests ? await runTests(command) : await run(command).then((code) => ({ code, passed: 0, failed: code === 0 ? 0 : 1 }));
-    console.log(`== ${step.name}: ${result.code === 0 ? 'ok' : `failed (exit ${result.code})`}, ${((Date.now() - began) / 1000).toFixed(1)} s`);
+    const result = step.tests
+      ? await runTests(command)
+      : await run(command).then((code) => ({ code, passed: 0, failed: code === 0 ? 0 : 1 }));
+    console.log(
+      `== ${step.name}: ${result.code === 0 ? 'ok' : `failed (exit ${result.code})`}, ${((Date.now() - began) / 1000).toFixed(1)} s`,
+    );
     total.passed += result.passed;
     total.failed += result.failed;
     total.code = result.code;

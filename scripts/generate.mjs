@@ -4,6 +4,10 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+// The help is written down with its bold headings, and plain where it is not shown on a terminal. Read when oclif is imported.
+process.env.FORCE_COLOR = '1';
+delete process.env.NO_COLOR;
+
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 /**
@@ -45,7 +49,11 @@ const generators = {
 
 function orphansOf(folder, files) {
   const directory = join(root, folder);
-  return existsSync(directory) ? readdirSync(directory).map((name) => `${folder}/${name}`).filter((path) => !(path in files)) : [];
+  return existsSync(directory)
+    ? readdirSync(directory)
+        .map((name) => `${folder}/${name}`)
+        .filter((path) => !(path in files))
+    : [];
 }
 
 function currentText(path) {

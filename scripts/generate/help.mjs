@@ -1,15 +1,14 @@
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
+import { Config } from '@oclif/core';
+
 /**
- * The help of kpipe ('') and of every topic and command (`topics plan`), with bold headings, as src/cli/help.ts shows it.
+ * The help of kpipe ('') and of every topic and command (`topics plan`), as src/cli/help.ts shows it; its headings are bold
+ * where this process shows colour.
  * @returns {Promise<Record<string, string>>}
  */
 export async function renderHelp(root) {
-  // Read when oclif is imported.
-  process.env.FORCE_COLOR = '1';
-  delete process.env.NO_COLOR;
-  const { Config } = await import('@oclif/core');
   const { default: KpipeHelp } = await import(pathToFileURL(join(root, 'dist', 'cli', 'help.js')).href);
   let text = '';
   class Written extends KpipeHelp {
@@ -18,14 +17,19 @@ export async function renderHelp(root) {
     }
   }
   const { commandIDs, topics } = await Config.load({ root, ignoreManifest: true });
-  const subjects = ['', ...new Set([...topics.map(({ name }) => name), ...commandIDs])].map((id) => id.replaceAll(':', ' '));
+  const subjects = ['', ...new Set([...topics.map(({ name }) => name), ...commandIDs])].map((id) =>
+    id.replaceAll(':', ' '),
+  );
   const texts = {};
-  for (const subject of subjects.sort()) {
+  for (const subject of subjects.toSorted()) {
     // Rendering changes oclif's objects (ids get spaces): each text from its own.
     const config = await Config.load({ root, ignoreManifest: true });
     text = '';
     try {
-      await new Written(config, config.pjson.oclif.helpOptions).showHelp([...subject.split(' ').filter(Boolean), '--help']);
+      await new Written(config, config.pjson.oclif.helpOptions).showHelp([
+        ...subject.split(' ').filter(Boolean),
+        '--help',
+      ]);
       texts[subject] = text;
     } catch (error) {
       // A topic that is described before it has commands.

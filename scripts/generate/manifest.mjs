@@ -5,6 +5,6 @@ export async function renderManifest(root) {
   const plugin = new Plugin({ root, isRoot: true, ignoreManifest: true, errorOnManifestCreate: true });
   await plugin.load();
   const { commands, version } = plugin.manifest;
-  const sorted = Object.fromEntries(Object.entries(commands).sort(([left], [right]) => (left < right ? -1 : 1)));
+  const sorted = Object.fromEntries(Object.entries(commands).toSorted(([left], [right]) => (left < right ? -1 : 1)));
   return `${JSON.stringify({ commands: sorted, version }, undefined, 2)}\n`;
 }

@@ -17,13 +17,22 @@ export function renderSchemas(root) {
   const schemaOf = documentSchemas(checker);
   const schemas = {};
   for (const command of commands) {
-    const name = command.getFilePath().slice(folder.length + 1).replace(/\.ts$/, '').replace(/\/index$/, '').replaceAll('/', '-');
+    const name = command
+      .getFilePath()
+      .slice(folder.length + 1)
+      .replace(/\.ts$/, '')
+      .replace(/\/index$/, '')
+      .replaceAll('/', '-');
     const result = resultType(command);
     if (result.kind === ts.SyntaxKind.VoidKeyword) {
       continue;
     }
     try {
-      const schema = { $schema: 'https://json-schema.org/draft/2020-12/schema', title: `kpipe ${name.replaceAll('-', ' ')} --json`, ...schemaOf(checker.getTypeFromTypeNode(result)) };
+      const schema = {
+        $schema: 'https://json-schema.org/draft/2020-12/schema',
+        title: `kpipe ${name.replaceAll('-', ' ')} --json`,
+        ...schemaOf(checker.getTypeFromTypeNode(result)),
+      };
       schemas[`schemas/${name}.json`] = `${JSON.stringify(schema, undefined, 2)}\n`;
     } catch (error) {
       throw new Error(`${command.getFilePath()}: no schema can be made of its result type`, { cause: error });
@@ -34,7 +43,9 @@ export function renderSchemas(root) {
 
 /** The node of T in `run(): Promise<T>` of the command's class. */
 function resultType(command) {
-  const [result] = command.getClasses().flatMap((declared) => declared.getMethod('run')?.getReturnTypeNode()?.getTypeArguments() ?? []);
+  const [result] = command
+    .getClasses()
+    .flatMap((declared) => declared.getMethod('run')?.getReturnTypeNode()?.getTypeArguments() ?? []);
   if (result === undefined) {
     throw new Error(`${command.getFilePath()}: run() names no result type, Promise<…>`);
   }

@@ -12,7 +12,7 @@ export function documentSchemas(checker) {
   return (root) => {
     const walk = { checker, definitions: new Map(), names: new Map() };
     const schema = schemaOf(root, walk);
-    const definitions = [...walk.definitions].sort(([left], [right]) => (left < right ? -1 : 1));
+    const definitions = [...walk.definitions].toSorted(([left], [right]) => (left < right ? -1 : 1));
     return definitions.length === 0 ? schema : { ...schema, $defs: Object.fromEntries(definitions) };
   };
 }
@@ -39,7 +39,10 @@ function primitiveSchema(type) {
     [TypeFlags.Unknown, {}],
   ];
   const [, schema] = kinds.find(([flags]) => (type.flags & flags) !== 0) ?? [];
-  if (schema === undefined && type.flags & (TypeFlags.Any | TypeFlags.Never | TypeFlags.Undefined | TypeFlags.Void | TypeFlags.ESSymbolLike)) {
+  if (
+    schema === undefined &&
+    type.flags & (TypeFlags.Any | TypeFlags.Never | TypeFlags.Undefined | TypeFlags.Void | TypeFlags.ESSymbolLike)
+  ) {
     throw new Error('a document holds a type that JSON cannot say: any, never, undefined or a symbol');
   }
   return schema;
@@ -69,9 +72,17 @@ function containerSchema(type, walk) {
 function unionSchema(type, walk) {
   const members = withoutBooleanPair(type.types.filter((member) => !(member.flags & TypeFlags.Undefined)));
   const schemas = members.map((member) => (member === 'boolean' ? { type: 'boolean' } : schemaOf(member, walk)));
-  const literals = schemas.filter((schema) => 'const' in schema).map((schema) => schema.const).sort();
-  const simple = schemas.filter(isSimple).map((schema) => schema.type).sort();
-  const rest = schemas.filter((schema) => !('const' in schema) && !isSimple(schema)).sort((left, right) => (JSON.stringify(left) < JSON.stringify(right) ? -1 : 1));
+  const literals = schemas
+    .filter((schema) => 'const' in schema)
+    .map((schema) => schema.const)
+    .toSorted();
+  const simple = schemas
+    .filter(isSimple)
+    .map((schema) => schema.type)
+    .toSorted();
+  const rest = schemas
+    .filter((schema) => !('const' in schema) && !isSimple(schema))
+    .toSorted((left, right) => (JSON.stringify(left) < JSON.stringify(right) ? -1 : 1));
   const alternatives = [
     ...(literals.length === 0 ? [] : [literals.length === 1 ? { const: literals[0] } : { enum: literals }]),
     ...(simple.length === 0 ? [] : [{ type: simple.length === 1 ? simple[0] : simple }]),
@@ -91,7 +102,8 @@ function withoutBooleanPair(members) {
 }
 
 function objectSchema(type, walk) {
-  const symbol = type.aliasSymbol ?? (type.symbol?.flags & (SymbolFlags.Interface | SymbolFlags.Class) ? type.symbol : undefined);
+  const symbol =
+    type.aliasSymbol ?? (type.symbol?.flags & (SymbolFlags.Interface | SymbolFlags.Class) ? type.symbol : undefined);
   return named(type, symbol, walk, () => propertiesSchema(type, walk));
 }
 
@@ -106,7 +118,9 @@ function propertiesSchema(type, walk) {
     }
     const description = ts.displayPartsToString(property.getDocumentationComment(checker));
     properties[property.name] = { ...(description === '' ? {} : { description }), ...schemaOf(propertyType, walk) };
-    const optional = property.flags & SymbolFlags.Optional || (propertyType.isUnion() && propertyType.types.some((member) => member.flags & TypeFlags.Undefined));
+    const optional =
+      property.flags & SymbolFlags.Optional ||
+      (propertyType.isUnion() && propertyType.types.some((member) => member.flags & TypeFlags.Undefined));
     if (!optional) {
       required.push(property.name);
     }
@@ -121,7 +135,9 @@ function propertiesSchema(type, walk) {
 
 /** A type with a name of the house is defined once and referred to: it may hold itself. */
 function named(type, symbol, walk, make) {
-  const isOurs = symbol?.declarations?.some((declaration) => !declaration.getSourceFile().fileName.includes('/node_modules/')) ?? false;
+  const isOurs =
+    symbol?.declarations?.some((declaration) => !declaration.getSourceFile().fileName.includes('/node_modules/')) ??
+    false;
   if (!isOurs || (type.aliasTypeArguments ?? []).length > 0 || (type.typeArguments ?? []).length > 0) {
     return make();
   }

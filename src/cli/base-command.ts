@@ -88,7 +88,8 @@ export abstract class KpipeCommand extends Command {
     options: ShowOptions = {},
   ): Result {
     const format = formatOf(flags);
-    const text = format === 'table' ? view(result, viewOn(paletteFor('stdout', process.env))) : renderDocument(result, format);
+    const text =
+      format === 'table' ? view(result, viewOn(paletteFor('stdout', process.env))) : renderDocument(result, format);
     if (text !== '') {
       process.stdout.write(`${text}\n`);
     }
@@ -141,11 +142,16 @@ export abstract class KpipeCommand extends Command {
     }
     const flag = context === undefined ? '--yes' : `--confirm=${context}`;
     if (!process.stdin.isTTY || !process.stderr.isTTY) {
-      throw new KpipeError('KPIPE_CONFIRMATION_REQUIRED', `${action} needs a confirmation and there is no terminal to ask on`, {
-        next: `add ${flag}`,
-      });
+      throw new KpipeError(
+        'KPIPE_CONFIRMATION_REQUIRED',
+        `${action} needs a confirmation and there is no terminal to ask on`,
+        {
+          next: `add ${flag}`,
+        },
+      );
     }
-    const prompt = context === undefined ? `${action}. Go on? [y/N] ` : `${action}. Type the context's name (${context}) to go on: `;
+    const prompt =
+      context === undefined ? `${action}. Go on? [y/N] ` : `${action}. Type the context's name (${context}) to go on: `;
     const terminal = createInterface({ input: process.stdin, output: process.stderr });
     const answer = await terminal.question(prompt).finally(() => terminal.close());
     const accepted = context === undefined ? /^y(es)?$/i.test(answer.trim()) : answer.trim() === context;

@@ -29,7 +29,8 @@ export default class KpipeHelp extends Help {
     try {
       await super.showHelp(argv);
     } catch (error) {
-      const [, typed] = error instanceof Errors.CLIError ? (/^Command (.+) not found\.$/.exec(error.message) ?? []) : [];
+      const [, typed] =
+        error instanceof Errors.CLIError ? (/^Command (.+) not found\.$/.exec(error.message) ?? []) : [];
       throw typed === undefined ? error : unknownCommand(typed.replaceAll(':', ' '), this.#names());
     }
   }
@@ -38,9 +39,11 @@ export default class KpipeHelp extends Help {
     const entries = this.#rootEntries();
     const grouped = new Set(groups.flatMap(({ names }) => names));
     const others = { title: 'OTHER', names: entries.map(({ name }) => name).filter((name) => !grouped.has(name)) };
+    // One column of names for all groups.
+    const nameWidth = Math.max(...entries.map(({ name }) => name.length));
     const sections = [...groups, others].flatMap(({ title, names }) => {
       const listed = names.flatMap((name) => entries.filter((entry) => entry.name === name));
-      return listed.length === 0 ? [] : [this.#entryList(title, listed)];
+      return listed.length === 0 ? [] : [this.#entryList(title, listed, nameWidth)];
     });
     const usage = this.section('USAGE', '$ kpipe COMMAND');
     const more = 'kpipe COMMAND --help tells more about one of them';
@@ -48,9 +51,9 @@ export default class KpipeHelp extends Help {
     return Promise.resolve();
   }
 
-  #entryList(title: string, entries: readonly Entry[]): string {
-    const rows = entries.map(({ name, summary }): [string, string] => [name, summary]);
-    return this.section(title, this.renderList(rows, { indentation: 2, spacer: '\n', stripAnsi: this.opts.stripAnsi ?? false }));
+  #entryList(title: string, entries: readonly Entry[], nameWidth: number): string {
+    const rows = entries.map(({ name, summary }): [string, string] => [name.padEnd(nameWidth), summary]);
+    return this.section(title, this.renderList(rows, { indentation: 2, spacer: '\n' }));
   }
 
   #rootEntries(): readonly Entry[] {
@@ -65,7 +68,9 @@ export default class KpipeHelp extends Help {
   }
 
   #names(): readonly string[] {
-    return [...this.config.commandIDs, ...this.config.topics.map(({ name }) => name)].map((id) => id.replaceAll(':', ' '));
+    return [...this.config.commandIDs, ...this.config.topics.map(({ name }) => name)].map((id) =>
+      id.replaceAll(':', ' '),
+    );
   }
 }
 

@@ -58,7 +58,9 @@ function handOver(node: string, script: string): void {
     process.on(signal, passOn);
   }
   child.on('error', (error) => {
-    refuse(`kpipe needs Node ${oldest.major}.${oldest.minor} or newer; this is ${process.versions.node}, and ${node} does not start: ${error.message}`);
+    refuse(
+      `kpipe needs Node ${oldest.major}.${oldest.minor} or newer; this is ${process.versions.node}, and ${node} does not start: ${error.message}`,
+    );
   });
   child.on('exit', (code, signal) => {
     if (signal === null) {

@@ -47,12 +47,20 @@ function generatedHelp(argv: readonly string[]): string | undefined {
     return undefined;
   }
   try {
-    const texts: Readonly<Partial<Record<string, string>>> = JSON.parse(readFileSync(new URL('../help.json', import.meta.url), 'utf8'));
-    return texts[subject];
+    const texts: unknown = JSON.parse(readFileSync(new URL('../help.json', import.meta.url), 'utf8'));
+    return textIn(texts, subject);
   } catch {
     // Compiled without generating: oclif renders it.
     return undefined;
   }
+}
+
+function textIn(texts: unknown, subject: string): string | undefined {
+  if (typeof texts !== 'object' || texts === null) {
+    return undefined;
+  }
+  const text = Object.entries(texts).find(([name]) => name === subject)?.[1] as unknown;
+  return typeof text === 'string' ? text : undefined;
 }
 
 function showsColour(): boolean {

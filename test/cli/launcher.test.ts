@@ -70,7 +70,9 @@ function launched(): Running {
   return runProgram(oldNode ?? process.execPath, [join(directory, 'bin/run.js'), 'wait'], { detached: true });
 }
 
-async function childOf(running: Running): Promise<{ readonly pid: number; readonly version: string; readonly mark: string }> {
+async function childOf(
+  running: Running,
+): Promise<{ readonly pid: number; readonly version: string; readonly mark: string }> {
   const [, pid = '', version = '', mark = ''] = await running.shows(/ready (\d+) on (\S+) (\S+)/);
   return { pid: Number(pid), version, mark };
 }
@@ -98,15 +100,18 @@ describe(`a Node that is too old (${oldNode ?? 'none here: this one pretends'})`
     expect(ended.stdout).toMatch(/drained\n$/);
   });
 
-  test.each(['SIGTERM', 'SIGINT'] as const)('given %s to the launcher alone, when it comes, then the child drains and ends as it likes', async (signal) => {
-    const running = launched();
-    await childOf(running);
-    process.kill(running.pid, signal);
-    await running.shows(new RegExp(`draining: stopped by ${signal}`));
-    running.child.stdin.end();
+  test.each(['SIGTERM', 'SIGINT'] as const)(
+    'given %s to the launcher alone, when it comes, then the child drains and ends as it likes',
+    async (signal) => {
+      const running = launched();
+      await childOf(running);
+      process.kill(running.pid, signal);
+      await running.shows(new RegExp(`draining: stopped by ${signal}`));
+      running.child.stdin.end();
 
-    expect(await running.ended).toMatchObject({ code: 3, signal: null });
-  });
+      expect(await running.ended).toMatchObject({ code: 3, signal: null });
+    },
+  );
 
   test('given Ctrl-C on a terminal, when SIGINT reaches launcher and child, then it is one signal and forces nothing', async () => {
     const running = launched();
@@ -135,7 +140,7 @@ describe(`a Node that is too old (${oldNode ?? 'none here: this one pretends'})`
   test('given a launcher that is killed, when it is gone, then the child ends at once', async () => {
     const running = launched();
     const child = await childOf(running);
-    const identity = identityOf(child.pid) ?? expect.unreachable('the child has ended');
+    const identity = identityOf(child.pid)!;
     process.kill(running.pid, 'SIGKILL');
 
     expect(await running.ended).toMatchObject({ code: null, signal: 'SIGKILL' });

@@ -31,9 +31,11 @@ export function runProgram(command: string, args: readonly string[], options: Sp
     output.stderr += text;
   });
   let over = false;
-  const ended = once(child, 'close').then(([code, signal]: [number | null, NodeJS.Signals | null]): Ended => {
-    over = true;
-    return { code, signal, ...output };
+  const ended = new Promise<Ended>((resolve) => {
+    child.on('close', (code, signal) => {
+      over = true;
+      resolve({ code, signal, ...output });
+    });
   });
   const shows = async (pattern: RegExp): Promise<RegExpExecArray> => {
     for (;;) {

@@ -26,17 +26,18 @@ const dynamicImport = /\bimport\(\s*'([^']+)'/g;
 
 /** The imports of a file's text. `typeof import('x')` is a type. */
 function importsOf(text: string): readonly Import[] {
-  const statics = [...text.matchAll(staticImport)].map(
-    ([, type, specifier = '']): Import => ({ specifier, kind: type === undefined ? 'static' : 'type' }),
-  );
-  const dynamics = [...text.matchAll(dynamicImport)].map(
-    ({ 1: specifier = '', index }): Import => ({
-      specifier,
-      kind: /await\s*$|=>\s*$|return\s*$|[[(,]\s*$|=\s*$/.test(text.slice(Math.max(0, index - 20), index)) && !/typeof\s*$/.test(text.slice(0, index))
+  const statics = [...text.matchAll(staticImport)].map(([, type, specifier = '']): Import => ({
+    specifier,
+    kind: type === undefined ? 'static' : 'type',
+  }));
+  const dynamics = [...text.matchAll(dynamicImport)].map(({ 1: specifier = '', index }): Import => ({
+    specifier,
+    kind:
+      /await\s*$|=>\s*$|return\s*$|[[(,]\s*$|=\s*$/.test(text.slice(Math.max(0, index - 20), index)) &&
+      !/typeof\s*$/.test(text.slice(0, index))
         ? 'dynamic'
         : 'type',
-    }),
-  );
+  }));
   return [...statics, ...dynamics];
 }
 
@@ -52,7 +53,10 @@ function target(from: SourceFile, { specifier }: Import): SourceFile | undefined
 }
 
 function packageOf(specifier: string): string {
-  return specifier.split('/').slice(0, specifier.startsWith('@') ? 2 : 1).join('/');
+  return specifier
+    .split('/')
+    .slice(0, specifier.startsWith('@') ? 2 : 1)
+    .join('/');
 }
 
 function layerOf(path: string): string {
@@ -170,7 +174,9 @@ describe('the layers', () => {
   test('given a command, when it is loaded to show its help or parse its flags, then no driver and no Ink is loaded', () => {
     const commands = files.filter(({ path }) => layerOf(path) === 'commands');
     const heavy = commands.flatMap((command) =>
-      [...loadedPackages(command)].filter(([name]) => [...drivers, 'ink', 'react'].includes(name)).map(([name, way]) => `${name}: ${way.join(' → ')}`),
+      [...loadedPackages(command)]
+        .filter(([name]) => [...drivers, 'ink', 'react'].includes(name))
+        .map(([name, way]) => `${name}: ${way.join(' → ')}`),
     );
 
     expect(commands.length).toBeGreaterThan(0);
@@ -180,6 +186,10 @@ describe('the layers', () => {
   test('given the sources, when they are named, then no file or folder is a drawer for anything', () => {
     const drawers = /^(utils?|helpers?|common|misc|shared)$/;
 
-    expect(files.map(({ path }) => path).filter((path) => path.split('/').some((part) => drawers.test(basename(part).replace(/\.tsx?$/, ''))))).toEqual([]);
+    expect(
+      files
+        .map(({ path }) => path)
+        .filter((path) => path.split('/').some((part) => drawers.test(basename(part).replace(/\.tsx?$/, '')))),
+    ).toEqual([]);
   });
 });
