@@ -55,6 +55,8 @@ export class AssignmentLostError extends Error {
 
 /** What a `Source` tells its owner. It waits for each promise. */
 export interface SourceListener {
+  /** A generation of the group began, and gave this member so many partitions; none is an answer too. */
+  joined(partitions: number): void;
   /** A partition was assigned: answers the position to read from. A rejection ends `run()`. */
   assigned(assignment: Assignment): Promise<bigint>;
   /** Resolves when there is room for more of this partition: this is the back-pressure. */

@@ -184,6 +184,8 @@ const kafka = z
     clientId: z.string().min(1).max(200).default('kpipe'),
     source: z.enum(['cooperative', 'kafkajs']).default('kafkajs'),
     connectTimeout: durationMs.default(5000),
+    /** How long the group waits for a member that fell silent; the brokers' own bounds apply. */
+    sessionTimeout: durationMs.default(10_000),
     tls: z
       .union([
         z.literal(true).transform(() => ({})),

@@ -23,11 +23,11 @@ export async function listGroups(
       protocol: groupType === undefined || groupType === '' ? 'classic' : groupType.toLowerCase(),
       state: groupState,
     }))
-    .sort((left, right) => (left.group < right.group ? -1 : 1));
+    .toSorted((left, right) => (left.group < right.group ? -1 : 1));
 }
 
 /** The broker that coordinates the group. */
-async function coordinator(kafka: KafkaConnections, group: string): Promise<BrokerConnection> {
+export async function coordinator(kafka: KafkaConnections, group: string): Promise<BrokerConnection> {
   const { driver } = kafka;
   const versions = [driver.findCoordinatorV6.api, driver.findCoordinatorV5.api, driver.findCoordinatorV4.api];
   const response = await kafka.request(await kafka.any(), versions, driver.FindCoordinatorKeyTypes.GROUP, [group]);

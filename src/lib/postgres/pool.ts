@@ -23,8 +23,13 @@ export async function openPool(config: PostgresConfig, options: PoolOptions): Pr
 /** A pool on any server of ours, such as a replica. */
 export async function openPoolOn(url: Secret, options: PoolOptions & { readonly max: number }): Promise<Pool> {
   const { default: pg } = await import('pg');
+  const text = connectionString(url);
+  const { hostname, port } = new URL(text);
   const pool = new pg.Pool({
-    connectionString: connectionString(url),
+    connectionString: text,
+    // The URL decides; these are for error messages, which must not show the rest of it.
+    host: hostname,
+    port: port === '' ? 5432 : Number(port),
     application_name: options.applicationName,
     max: options.max,
     // pg's default waits for ever.

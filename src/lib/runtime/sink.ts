@@ -1,5 +1,5 @@
 import type { KpipeError } from '../errors.ts';
-import type { TopicPartition } from '../ports.ts';
+import type { Assignment, TopicPartition } from '../ports.ts';
 
 /**
  * What a role writes through. A sink owns the truth about positions: the runtime asks it where to read from, and hands it
@@ -11,7 +11,7 @@ export interface Sink<Row> {
    * Takes the partition over from whoever had it, finishes what that one left half done, and answers where to go on.
    * @throws KpipeError KPIPE_TOPIC_RECREATED, KPIPE_SCHEMA_MISSING, …
    */
-  claim(partition: TopicPartition): Promise<Claim>;
+  claim(assignment: Assignment): Promise<Claim>;
   /** Writes rows and position. Throws only what a retry may cure or what ends the role (see `classify`). */
   write(claim: Claim, batch: SinkBatch<Row>): Promise<WriteOutcome>;
   /** Runs after the write, never before; its failure is counted and costs nothing else. */

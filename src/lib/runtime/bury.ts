@@ -1,0 +1,46 @@
+import type { OutgoingRecord, RecordPublisher, TopicPartition } from '../ports.ts';
+import { deadLetterRecord } from '../records/dead-letter.ts';
+import type { DeadRecord } from './batch.ts';
+
+/** What a broker takes by default (max.message.bytes), less room for what a dead letter adds. */
+const maxRecordBytes = 900_000;
+
+/**
+ * Publishes dead letters, acks=all. A record that the topic could not hold becomes a pointer: its headers and the reason
+ * stay, its value is left where it came from, and `kpipe.value-omitted` says how long that was.
+ */
+export function deadLetterOffice(publisher: RecordPublisher, topic: string, role: string, now: () => number) {
+  return async (origin: TopicPartition, dead: readonly DeadRecord[]): Promise<void> => {
+    if (dead.length === 0) {
+      return;
+    }
+    await publisher.publish(
+      topic,
+      dead.map(({ record, reason, message, stage, attempts, sqlstate }) =>
+        fitting(
+          deadLetterRecord(record, origin, role, {
+            reason, message, stage, attempts,
+            failedAtMs: now(),
+            ...(sqlstate === undefined ? {} : { sqlstate }),
+          }),
+        ),
+      ),
+    );
+  };
+}
+
+function fitting(record: OutgoingRecord): OutgoingRecord {
+  const headers = record.headers ?? [];
+  const headerBytes = headers.reduce((sum, [name, value]) => sum + name.length * 3 + (value?.length ?? 0) + 10, 0);
+  const valueBytes = record.value?.length ?? 0;
+  if (valueBytes + headerBytes + (record.key?.length ?? 0) <= maxRecordBytes) {
+    return record;
+  }
+  const ours = headers.filter(([name]) => name.startsWith('__connect.errors.') || name.startsWith('kpipe.'));
+  return {
+    ...record,
+    key: (record.key?.length ?? 0) > maxRecordBytes / 2 ? null : record.key,
+    value: null,
+    headers: [...(headerBytes > maxRecordBytes / 2 ? ours : headers), ['kpipe.value-omitted', Buffer.from(String(valueBytes))]],
+  };
+}

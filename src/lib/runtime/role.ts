@@ -1,0 +1,14 @@
+import type { Decode, BatchLimits } from './batch.ts';
+import type { Sink } from './sink.ts';
+
+/** A role, ready to run: how its records are read, where they go, what bounds it. */
+export interface Role<Row> {
+  readonly name: string;
+  readonly topic: string;
+  readonly deadLetterTopic: string;
+  readonly decode: Decode<Row>;
+  readonly sink: Sink<Row>;
+  readonly batch: BatchLimits;
+  readonly breaker: { readonly share: number; readonly of: number };
+  readonly drainDeadlineMs: number;
+}
