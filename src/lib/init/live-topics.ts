@@ -8,7 +8,7 @@ import type { TopicEntry } from './template.ts';
 export async function liveTopics(admin: ClusterAdmin, nowMs: number): Promise<Readonly<Record<string, TopicEntry>>> {
   const names = (await admin.listTopics()).filter(({ internal }) => !internal).map(({ name }) => name);
   const { topics } = await observeTopics(admin, names, nowMs);
-  return Object.fromEntries([...topics].sort(([left], [right]) => (left < right ? -1 : 1)).map(([name, topic]) => [name, entryOf(topic)]));
+  return Object.fromEntries([...topics].toSorted(([left], [right]) => (left < right ? -1 : 1)).map(([name, topic]) => [name, entryOf(topic)]));
 }
 
 export function entryOf(topic: ObservedTopic): TopicEntry {

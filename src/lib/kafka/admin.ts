@@ -1,5 +1,5 @@
 import type { KafkaConfig } from '../config/load.ts';
-import { KpipeError, type ErrorContext } from '../errors.ts';
+import type { ErrorContext, KpipeError } from '../errors.ts';
 import type {
   Broker,
   ClusterAdmin,

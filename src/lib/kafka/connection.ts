@@ -53,8 +53,7 @@ interface TlsFiles {
 }
 
 /** Certificates are verified; the schema allows `insecure` on the loopback only. Paths are relative to kpipe.yaml. */
-export function tlsOptions(tls: NonNullable<KafkaConfig['tls']>, directory: string): TlsOptions {
-  const files: TlsFiles = tls;
+export function tlsOptions(files: TlsFiles, directory: string): TlsOptions {
   const read = (name: 'ca' | 'cert' | 'key'): { [key in typeof name]?: Buffer } => {
     const path = files[name];
     return path === undefined ? {} : { [name]: readTlsFile(name, resolve(directory, path)) };

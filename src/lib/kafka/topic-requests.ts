@@ -46,7 +46,7 @@ export async function describeCluster(kafka: KafkaConnections): Promise<ClusterD
   const response = await metadata(kafka, { names: [] });
   const brokers = response.brokers
     .map(({ nodeId, host, port, rack }) => ({ id: nodeId, host, port, rack: rack ?? null }))
-    .sort((left, right) => left.id - right.id);
+    .toSorted((left, right) => left.id - right.id);
   return { clusterId: response.clusterId ?? '', controllerId: response.controllerId, brokers };
 }
 
@@ -54,7 +54,7 @@ export async function listTopics(kafka: KafkaConnections): Promise<readonly { na
   const response = await metadata(kafka, { names: null });
   return response.topics
     .map((topic) => ({ name: topic.name ?? '', internal: topic.isInternal }))
-    .sort((left, right) => (left.name < right.name ? -1 : 1));
+    .toSorted((left, right) => (left.name < right.name ? -1 : 1));
 }
 
 export async function describeTopics(kafka: KafkaConnections, names: readonly string[]): Promise<readonly TopicDescription[]> {
@@ -73,7 +73,7 @@ export async function describeTopics(kafka: KafkaConnections, names: readonly st
         replicas: partition.replicaNodes,
         isr: partition.isrNodes,
       }))
-      .sort((left, right) => left.partition - right.partition),
+      .toSorted((left, right) => left.partition - right.partition),
   }));
 }
 

@@ -45,14 +45,14 @@ export async function applyPlan(admin: ClusterAdmin, plan: TopicPlan, options: A
   refuseStale(plan, await observeTopics(admin, names, options.nowMs), names);
   const steps = stepsOf(plan.changes);
   const done: Step[] = [];
-  let failure: unknown;
+  let failure: Error | undefined;
   for (const step of steps) {
     try {
       options.signal.throwIfAborted();
       await step.run(admin, { validateOnly: false });
       done.push(step);
     } catch (error) {
-      failure = error;
+      failure = error instanceof Error ? error : new Error(String(error));
       break;
     }
   }

@@ -57,7 +57,7 @@ export async function listTopics(
   const missing = specs
     .filter(({ name }) => !names.includes(name))
     .map((spec) => ({ topic: spec.name, exists: false, ...nothingKnown, ...belonging(spec) }));
-  return { clusterId: cluster.clusterId, topics: [...found, ...missing].sort(byName) };
+  return { clusterId: cluster.clusterId, topics: [...found, ...missing].toSorted(byName) };
 }
 
 const nothingKnown = {
@@ -143,7 +143,7 @@ export async function describeTopic(admin: ClusterAdmin, declarations: TopicDecl
   const topic = described[0];
   const spec = topicSpecs(declarations).find((candidate) => candidate.name === name);
   if (topic === undefined) {
-    throw await missing(admin, name, spec !== undefined);
+    throw await missingTopic(admin, name, spec !== undefined);
   }
   const led = topic.partitions.filter(({ leader }) => leader >= 0);
   const ranges = await rangesOf(admin, [{ ...topic, partitions: led }]);
@@ -172,11 +172,11 @@ export async function describeTopic(admin: ClusterAdmin, declarations: TopicDecl
         source: entry.source,
         declared: spec?.config[key] ?? null,
       }))
-      .sort((left, right) => (left.key < right.key ? -1 : 1)),
+      .toSorted((left, right) => (left.key < right.key ? -1 : 1)),
   };
 }
 
-async function missing(admin: ClusterAdmin, name: string, declared: boolean): Promise<KpipeError> {
+async function missingTopic(admin: ClusterAdmin, name: string, declared: boolean): Promise<KpipeError> {
   if (declared) {
     return new KpipeError('KPIPE_TOPIC_MISSING', `topic ${name} is declared and does not exist`, { next: 'create it: kpipe topics apply' });
   }

@@ -130,9 +130,9 @@ const sum = (numbers: readonly bigint[]): bigint => numbers.reduce((total, each)
 
 /** SHA-256 of all that a plan for these topics depends on: ids, partitions, replicas and the topics' own values. */
 export function hashState(state: TopicsState, names: readonly string[]): string {
-  const topics = [...names].sort().map((name) => {
+  const topics = [...names].toSorted().map((name) => {
     const topic = state.topics.get(name);
-    const overrides = Object.entries(topic?.overrides ?? {}).sort(([left], [right]) => (left < right ? -1 : 1));
+    const overrides = Object.entries(topic?.overrides ?? {}).toSorted(([left], [right]) => (left < right ? -1 : 1));
     return [name, topic?.id ?? null, topic?.partitions ?? null, topic?.replicationFactor ?? null, overrides];
   });
   return createHash('sha256').update(JSON.stringify([state.clusterId, topics])).digest('hex');

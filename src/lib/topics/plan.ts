@@ -160,6 +160,6 @@ function replicationChanges(spec: TopicSpec, topic: ObservedTopic): readonly Cha
 }
 
 function inSyncTopic(spec: TopicSpec, topic: ObservedTopic | undefined): InSyncTopic {
-  const keptKeys = Object.keys(topic?.overrides ?? {}).filter((key) => !(key in spec.config));
-  return { topic: spec.name, keptKeys: keptKeys.sort() };
+  const keptKeys = Object.keys(topic?.overrides ?? {}).filter((key) => !Object.hasOwn(spec.config, key));
+  return { topic: spec.name, keptKeys: keptKeys.toSorted() };
 }
