@@ -15,7 +15,7 @@ export interface ErrorDocument {
 /** Anything thrown, as an error with a code. What kpipe did not foresee is KPIPE_INTERNAL. */
 export function asKpipeError(error: unknown): KpipeError {
   if (error instanceof KpipeError) {
-    return error;
+    return withoutParserFrame(error);
   }
   if (isUsageError(error)) {
     const [message = 'wrong usage'] = error.message.split('\nSee more help');
@@ -25,6 +25,16 @@ export function asKpipeError(error: unknown): KpipeError {
     next: 'this is a bug in kpipe: run again with DEBUG=kpipe:* and report the stack',
     cause: error,
   });
+}
+
+/** oclif writes its own words around the message of what a flag's parser throws. */
+function withoutParserFrame(error: KpipeError): KpipeError {
+  const own = /^Parsing \S+ \n\t([\s\S]*?)\nSee more help/.exec(error.message)?.[1];
+  if (own === undefined) {
+    return error;
+  }
+  const { next, where, cause } = error;
+  return new KpipeError(error.code, own, { where, cause, ...(next === undefined ? {} : { next }) });
 }
 
 /** oclif's parse errors carry exit code 2 in `oclif.exit`. */
