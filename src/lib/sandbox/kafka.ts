@@ -7,12 +7,14 @@ import { writeAtomically } from './state.ts';
 import type { SandboxTools } from './tools.ts';
 import type { SandboxState, ServerName } from './types.ts';
 
+/** What a broker needs to run. */
+export type BrokerTools = Pick<SandboxTools, 'java' | 'kafka'>;
+
 /** Small heaps and the collector with the least overhead: three brokers share a laptop with everything else. */
 const jvmFlags = [
   '-Xms256m',
   '-Xmx400m',
   '-XX:+UseSerialGC',
-  '-XX:TieredStopAtLevel=4',
   '-XX:-UsePerfData',
   '-XX:+ExitOnOutOfMemoryError',
   '-Xshare:auto',
@@ -104,7 +106,7 @@ function brokerFiles(paths: SandboxPaths, nodeId: number): BrokerFiles {
 export async function prepareBroker(
   paths: SandboxPaths,
   state: SandboxState,
-  tools: SandboxTools,
+  tools: BrokerTools,
   nodeId: number,
   signal: AbortSignal,
 ): Promise<void> {
@@ -131,13 +133,22 @@ export async function prepareBroker(
   );
 }
 
-export function brokerSpec(paths: SandboxPaths, tools: SandboxTools, nodeId: number): ProcessSpec {
-  return javaSpec(paths, tools, nodeId, brokerName(nodeId), ['kafka.Kafka', brokerFiles(paths, nodeId).properties]);
+/** `flags` are the JVM's; by default those that map the class archive where there is one. A stale one is ignored. */
+export function brokerSpec(
+  paths: SandboxPaths,
+  tools: BrokerTools,
+  nodeId: number,
+  flags: readonly string[] = tools.kafka.classArchive === undefined
+    ? []
+    : [`-XX:SharedArchiveFile=${tools.kafka.classArchive}`, '-Xlog:cds=off', '-Xlog:cds+dynamic=off'],
+): ProcessSpec {
+  const { properties } = brokerFiles(paths, nodeId);
+  return javaSpec(paths, tools, nodeId, brokerName(nodeId), [...flags, 'kafka.Kafka', properties]);
 }
 
 function javaSpec(
   paths: SandboxPaths,
-  tools: SandboxTools,
+  tools: BrokerTools,
   nodeId: number,
   name: string,
   args: readonly string[],

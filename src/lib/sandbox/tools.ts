@@ -27,6 +27,8 @@ export interface JavaTool {
 export interface KafkaTool {
   /** What `java -cp` gets. */
   readonly classPath: string;
+  /** A broker's classes as the JVM maps them (class-archive.ts), where set-up made that file. */
+  readonly classArchive: string | undefined;
 }
 
 export interface PostgresTool {
@@ -104,7 +106,8 @@ export function findKafka(environment: Environment): KafkaTool | Missing {
       next: named === undefined ? setUp : 'set KAFKA_HOME to the installation, or unset it',
     };
   }
-  return { classPath: join(libs, '*') };
+  const archive = join(home, CLASS_ARCHIVE);
+  return { classPath: join(libs, '*'), classArchive: existsSync(archive) ? archive : undefined };
 }
 
 export function findPostgres(environment: Environment): PostgresTool | Missing {
@@ -144,6 +147,9 @@ export function findBigQuery(environment: Environment): BigQueryTool | Missing {
   }
   return { python, home };
 }
+
+/** Beside Kafka's libs folder. */
+export const CLASS_ARCHIVE = 'classes.jsa';
 
 /** Written into an installed folder when everything in it is there. */
 export const COMPLETE_MARKER = '.kpipe-complete';
