@@ -7,7 +7,15 @@ import { ensureTable } from '../../src/lib/bigquery/table.ts';
 import { countRows, readRows } from '../../src/lib/bigquery/warehouse.ts';
 import { pendingStreams } from '../../src/lib/bigquery/writer.ts';
 import type { BigQueryConfig } from '../../src/lib/config/schema.ts';
-import { analyticsBatch, analyticsRow, GenerationGroup, hookedSink, steps, writeAll, type Step } from '../support/analytics-batches.ts';
+import {
+  analyticsBatch,
+  analyticsRow,
+  GenerationGroup,
+  hookedSink,
+  steps,
+  writeAll,
+  type Step,
+} from '../support/analytics-batches.ts';
 import { uniqueTopic } from '../support/servers.ts';
 
 const { bigquery } = inject('servers');
@@ -48,8 +56,8 @@ describe.skipIf(bigquery === null)('analytics into BigQuery', () => {
   test('a batch is stored column by column, and the group is past it', async () => {
     const topic = uniqueTopic('plain');
     const group = new GenerationGroup();
-    const sink = hookedSink(connection, group.join(), () => undefined);
-    const claim = await sink.claim({ topic, partition: 3 });
+    const member = hookedSink(connection, group.join(), () => undefined);
+    const claim = await member.claim(topic, 3);
     const row = analyticsRow(17, {
       id: Buffer.from('ünï'),
       subject: Buffer.from('customer-9'),
@@ -60,7 +68,7 @@ describe.skipIf(bigquery === null)('analytics into BigQuery', () => {
     });
     const batch = { ...analyticsBatch(topic, 0, 0), partition: 3, nextPosition: 20n, rows: [row] };
     expect(claim).toMatchObject({ topic, partition: 3, position: 0n });
-    expect(await sink.write(claim, batch)).toEqual({ kind: 'written', stored: 1, duplicates: 0 });
+    expect(await member.sink.write(claim, batch)).toEqual({ kind: 'written', stored: 1, duplicates: 0 });
     expect(await readRows(config, { topic })).toEqual([
       {
         id: 'ünï',
@@ -81,11 +89,14 @@ describe.skipIf(bigquery === null)('analytics into BigQuery', () => {
 
   test('a batch of many requests arrives whole', async () => {
     const topic = uniqueTopic('large');
-    const sink = hookedSink(connection, new GenerationGroup().join(), () => undefined);
-    const claim = await sink.claim({ topic, partition: 0 });
+    const member = hookedSink(connection, new GenerationGroup().join(), () => undefined);
+    const claim = await member.claim(topic);
     const data = Buffer.from(JSON.stringify({ text: 'x'.repeat(900_000) }));
     const rows = Array.from({ length: 12 }, (_, offset) => analyticsRow(offset, { data }));
-    expect(await sink.write(claim, { ...analyticsBatch(topic, 0, 12), rows })).toMatchObject({ kind: 'written', stored: 12 });
+    expect(await member.sink.write(claim, { ...analyticsBatch(topic, 0, 12), rows })).toMatchObject({
+      kind: 'written',
+      stored: 12,
+    });
     expect(await countRows(config, { topic })).toEqual({ rows: 12, records: 12, events: 12 });
   });
 
@@ -93,25 +104,34 @@ describe.skipIf(bigquery === null)('analytics into BigQuery', () => {
     const topic = uniqueTopic('empty');
     const group = new GenerationGroup();
     const seen: Step[] = [];
-    const sink = hookedSink(connection, group.join(), (step) => void seen.push(step));
-    const claim = await sink.claim({ topic, partition: 0 });
-    await sink.write(claim, { ...analyticsBatch(topic, 0, 9), rows: [] });
+    const member = hookedSink(connection, group.join(), (step) => void seen.push(step));
+    const claim = await member.claim(topic);
+    await member.sink.write(claim, { ...analyticsBatch(topic, 0, 9), rows: [] });
     expect(group.commits.get(`${topic}-0`)).toEqual({ offset: 9n, metadata: '' });
     expect(new Set(seen)).toEqual(new Set(['position']));
   });
 
   test('rows that BigQuery cannot hold are named; the others are written once without them', async () => {
     const topic = uniqueTopic('reject');
-    const sink = hookedSink(connection, new GenerationGroup().join(), () => undefined);
-    const claim = await sink.claim({ topic, partition: 0 });
+    const member = hookedSink(connection, new GenerationGroup().join(), () => undefined);
+    const claim = await member.claim(topic);
     const batch = analyticsBatch(topic, 0, 4);
-    const bad = [analyticsRow(1, { timeMicros: 300_000_000_000_000_000n }), analyticsRow(2, { data: Buffer.alloc(10_000_000, '1') })];
+    const bad = [
+      analyticsRow(1, { timeMicros: 300_000_000_000_000_000n }),
+      analyticsRow(2, { data: Buffer.alloc(10_000_000, '1') }),
+    ];
     const [first, , , last] = batch.rows;
     const rows = [first, ...bad, last].filter((row) => row !== undefined);
-    const outcome = await sink.write(claim, { ...batch, rows });
-    expect(outcome).toMatchObject({ kind: 'rejected', rejections: [{ offset: 1n, reason: 'bq_schema' }, { offset: 2n, reason: 'too_large' }] });
+    const outcome = await member.sink.write(claim, { ...batch, rows });
+    expect(outcome).toMatchObject({
+      kind: 'rejected',
+      rejections: [
+        { offset: 1n, reason: 'bq_schema' },
+        { offset: 2n, reason: 'too_large' },
+      ],
+    });
     expect(await countRows(config, { topic })).toMatchObject({ rows: 0 });
-    await sink.write(claim, { ...batch, rows: rows.filter((row) => !bad.includes(row)) });
+    await member.sink.write(claim, { ...batch, rows: rows.filter((row) => !bad.includes(row)) });
     expect((await readRows(config, { topic })).map(({ offset }) => offset)).toEqual([0n, 3n]);
   });
 
@@ -128,72 +148,91 @@ describe.skipIf(bigquery === null)('analytics into BigQuery', () => {
       }
     });
     await expect(writeAll(dying, topic, 60, 20)).rejects.toThrow('killed here');
-    await writeAll(hookedSink(connection, group.join(), () => undefined), topic, 60, 20);
+    await writeAll(
+      hookedSink(connection, group.join(), () => undefined),
+      topic,
+      60,
+      20,
+    );
     await expectOnce(topic, 60);
     expect(group.commits.get(`${topic}-0`)).toEqual({ offset: 60n, metadata: '' });
   });
 
-  test.each(moments)('a lost reply at %s, %s it: the same owner tries again, nothing is lost or doubled', async (step, when) => {
-    const topic = uniqueTopic('reply');
-    const group = new GenerationGroup();
-    let lost = 0;
-    const sink = hookedSink(connection, group.join(), (at, moment) => {
-      if (lost < 2 && at === step && moment === when) {
-        lost += 1;
-        throw new Error('no reply');
-      }
-    });
-    const claim = await sink.claim({ topic, partition: 0 });
-    const batch = analyticsBatch(topic, 0, 20);
-    await expect(sink.write(claim, batch)).rejects.toThrow('no reply');
-    await expect(sink.write(claim, batch)).rejects.toThrow('no reply');
-    expect(await sink.write(claim, batch)).toEqual({ kind: 'written', stored: 20, duplicates: 0 });
-    expect(await sink.write(claim, analyticsBatch(topic, 20, 30))).toMatchObject({ kind: 'written', stored: 10 });
-    await expectOnce(topic, 30);
-  });
+  test.each(moments)(
+    'a lost reply at %s, %s it: the same owner tries again, nothing is lost or doubled',
+    async (step, when) => {
+      const topic = uniqueTopic('reply');
+      const group = new GenerationGroup();
+      let lost = 0;
+      const member = hookedSink(connection, group.join(), (at, moment) => {
+        if (lost < 2 && at === step && moment === when) {
+          lost += 1;
+          throw new Error('no reply');
+        }
+      });
+      const claim = await member.claim(topic);
+      const batch = analyticsBatch(topic, 0, 20);
+      await expect(member.sink.write(claim, batch)).rejects.toThrow('no reply');
+      await expect(member.sink.write(claim, batch)).rejects.toThrow('no reply');
+      expect(await member.sink.write(claim, batch)).toEqual({ kind: 'written', stored: 20, duplicates: 0 });
+      expect(await member.sink.write(claim, analyticsBatch(topic, 20, 30))).toMatchObject({
+        kind: 'written',
+        stored: 10,
+      });
+      await expectOnce(topic, 30);
+    },
+  );
 
-  test.each(moments)('a zombie that sleeps at %s, %s it, and wakes after its successor changes nothing', async (step, when) => {
-    const topic = uniqueTopic('zombie');
-    const group = new GenerationGroup();
-    const asleep = Promise.withResolvers<void>();
-    const wake = Promise.withResolvers<void>();
-    const zombie = hookedSink(connection, group.join(), async (at, moment) => {
-      if (at === step && moment === when) {
-        asleep.resolve();
-        await wake.promise;
-      }
-    });
-    const claim = await zombie.claim({ topic, partition: 0 });
-    const writing = zombie.write(claim, analyticsBatch(topic, 0, 20));
-    await asleep.promise;
-    await writeAll(hookedSink(connection, group.join(), () => undefined), topic, 40, 20);
-    wake.resolve();
-    expect((await writing).kind).toBe(step === 'position' && when === 'after' ? 'written' : 'fenced');
-    expect(await zombie.write(claim, analyticsBatch(topic, 20, 40))).toEqual({ kind: 'fenced' });
-    await expectOnce(topic, 40);
-    expect(group.commits.get(`${topic}-0`)).toEqual({ offset: 40n, metadata: '' });
-  });
+  test.each(moments)(
+    'a zombie that sleeps at %s, %s it, and wakes after its successor changes nothing',
+    async (step, when) => {
+      const topic = uniqueTopic('zombie');
+      const group = new GenerationGroup();
+      const asleep = Promise.withResolvers<void>();
+      const wake = Promise.withResolvers<void>();
+      const zombie = hookedSink(connection, group.join(), async (at, moment) => {
+        if (at === step && moment === when) {
+          asleep.resolve();
+          await wake.promise;
+        }
+      });
+      const claim = await zombie.claim(topic);
+      const writing = zombie.sink.write(claim, analyticsBatch(topic, 0, 20));
+      await asleep.promise;
+      await writeAll(
+        hookedSink(connection, group.join(), () => undefined),
+        topic,
+        40,
+        20,
+      );
+      wake.resolve();
+      expect((await writing).kind).toBe(step === 'position' && when === 'after' ? 'written' : 'fenced');
+      expect(await zombie.sink.write(claim, analyticsBatch(topic, 20, 40))).toEqual({ kind: 'fenced' });
+      await expectOnce(topic, 40);
+      expect(group.commits.get(`${topic}-0`)).toEqual({ offset: 40n, metadata: '' });
+    },
+  );
 
   test('a partition that comes back to the same process finds what the write before still did', async () => {
     const topic = uniqueTopic('return');
     const asleep = Promise.withResolvers<void>();
     const wake = Promise.withResolvers<void>();
-    const sink = hookedSink(connection, new GenerationGroup().join(), async (at, moment) => {
+    const member = hookedSink(connection, new GenerationGroup().join(), async (at, moment) => {
       if (at === 'intent' && moment === 'before') {
         asleep.resolve();
         await wake.promise;
       }
     });
-    const claim = await sink.claim({ topic, partition: 0 });
-    const writing = sink.write(claim, analyticsBatch(topic, 0, 20));
+    const claim = await member.claim(topic);
+    const writing = member.sink.write(claim, analyticsBatch(topic, 0, 20));
     await asleep.promise;
-    const again = sink.claim({ topic, partition: 0 });
+    const again = member.claim(topic);
     wake.resolve();
     expect(await writing).toEqual({ kind: 'fenced' });
     const second = await again;
     expect(second).toMatchObject({ position: 20n, epoch: claim.epoch + 1n });
-    expect(await sink.write(claim, analyticsBatch(topic, 20, 40))).toEqual({ kind: 'fenced' });
-    await sink.write(second, analyticsBatch(topic, 20, 40));
+    expect(await member.sink.write(claim, analyticsBatch(topic, 20, 40))).toEqual({ kind: 'fenced' });
+    await member.sink.write(second, analyticsBatch(topic, 20, 40));
     await expectOnce(topic, 40);
   });
 
@@ -218,8 +257,8 @@ describe.skipIf(bigquery === null)('analytics into BigQuery', () => {
     test('and whose rows are in the table is done', async () => {
       const topic = uniqueTopic('forgotten');
       const group = await forget(topic, 'after');
-      const sink = hookedSink(connection, group.join(), () => undefined);
-      expect(await sink.claim({ topic, partition: 0 })).toMatchObject({ position: 20n });
+      const member = hookedSink(connection, group.join(), () => undefined);
+      expect(await member.claim(topic)).toMatchObject({ position: 20n });
       expect(group.commits.get(`${topic}-0`)).toEqual({ offset: 20n, metadata: '' });
       await expectOnce(topic, 20);
     });
@@ -227,18 +266,23 @@ describe.skipIf(bigquery === null)('analytics into BigQuery', () => {
     test('and whose rows are not there is read again', async () => {
       const topic = uniqueTopic('forgotten');
       const group = await forget(topic, 'before');
-      const sink = hookedSink(connection, group.join(), () => undefined);
-      expect(await sink.claim({ topic, partition: 0 })).toMatchObject({ position: 0n });
-      await writeAll(sink, topic, 20, 20);
+      const member = hookedSink(connection, group.join(), () => undefined);
+      expect(await member.claim(topic)).toMatchObject({ position: 0n });
+      await writeAll(member, topic, 20, 20);
       await expectOnce(topic, 20);
     });
 
     test('rows of an earlier life of the topic do not pass for its own', async () => {
       const topic = uniqueTopic('forgotten');
-      await writeAll(hookedSink(connection, new GenerationGroup().join(), () => undefined), topic, 20, 20);
+      await writeAll(
+        hookedSink(connection, new GenerationGroup().join(), () => undefined),
+        topic,
+        20,
+        20,
+      );
       const group = await forget(topic, 'before');
-      const sink = hookedSink(connection, group.join(), () => undefined);
-      expect(await sink.claim({ topic, partition: 0 })).toMatchObject({ position: 0n });
+      const member = hookedSink(connection, group.join(), () => undefined);
+      expect(await member.claim(topic)).toMatchObject({ position: 0n });
     });
   });
 
@@ -246,8 +290,8 @@ describe.skipIf(bigquery === null)('analytics into BigQuery', () => {
     const topic = uniqueTopic('foreign');
     const group = new GenerationGroup();
     group.commits.set(`${topic}-0`, { offset: 42n, metadata: '{"intent":"drop everything"}' });
-    const sink = hookedSink(connection, group.join(), () => undefined);
-    expect(await sink.claim({ topic, partition: 0 })).toMatchObject({ position: 42n });
+    const member = hookedSink(connection, group.join(), () => undefined);
+    expect(await member.claim(topic)).toMatchObject({ position: 42n });
   });
 
   test('a stream is committed once, however often it is asked for', async () => {
@@ -280,13 +324,19 @@ describe.skipIf(bigquery === null)('analytics into BigQuery', () => {
       await connection.rest.dataset(fresh.dataset).delete({ force: true });
       expect(first.ready.created).toEqual({ dataset: true, table: true });
       expect(second.ready.created).toEqual({ dataset: false, table: false });
-      expect(metadata.timePartitioning).toMatchObject({ type: 'DAY', field: 'time', expirationMs: String(config.expiry) });
+      expect(metadata.timePartitioning).toMatchObject({
+        type: 'DAY',
+        field: 'time',
+        expirationMs: String(config.expiry),
+      });
       expect(metadata.clustering).toEqual({ fields: ['type', 'source'] });
     });
 
     test('a table that lacks columns is refused with the statement that adds them', async () => {
       const table = 'other';
-      await connection.rest.dataset(config.dataset).createTable(table, { schema: { fields: [{ name: 'id', type: 'INT64' }] } });
+      await connection.rest
+        .dataset(config.dataset)
+        .createTable(table, { schema: { fields: [{ name: 'id', type: 'INT64' }] } });
       await expect(openAnalyticsSink({ ...options, config: { ...config, table } })).rejects.toMatchObject({
         code: 'KPIPE_SCHEMA_MISSING',
         message: expect.stringMatching(/id is NULLABLE INT64, not STRING; no column source/),
@@ -297,19 +347,25 @@ describe.skipIf(bigquery === null)('analytics into BigQuery', () => {
     test('a server that is not there is told within 10 s', async () => {
       const started = performance.now();
       const gone = { ...config, endpoint: 'http://127.0.0.1:9', grpcEndpoint: '127.0.0.1:9' };
-      await expect(openAnalyticsSink({ ...options, config: gone })).rejects.toMatchObject({ code: 'KPIPE_BIGQUERY_UNREACHABLE' });
+      await expect(openAnalyticsSink({ ...options, config: gone })).rejects.toMatchObject({
+        code: 'KPIPE_BIGQUERY_UNREACHABLE',
+      });
       expect(performance.now() - started).toBeLessThan(10_000);
     });
 
     test('a Storage Write API that is not there is told within 10 s, too', async () => {
       const started = performance.now();
       const gone = { ...config, grpcEndpoint: '127.0.0.1:9' };
-      await expect(openAnalyticsSink({ ...options, config: gone })).rejects.toMatchObject({ code: 'KPIPE_BIGQUERY_UNREACHABLE' });
+      await expect(openAnalyticsSink({ ...options, config: gone })).rejects.toMatchObject({
+        code: 'KPIPE_BIGQUERY_UNREACHABLE',
+      });
       expect(performance.now() - started).toBeLessThan(10_000);
     });
 
     test('load jobs are refused before anything is opened', async () => {
-      await expect(openAnalyticsSink({ ...options, config: { ...config, write: 'load' } })).rejects.toMatchObject({ code: 'KPIPE_CONFIG_INVALID' });
+      await expect(openAnalyticsSink({ ...options, config: { ...config, write: 'load' } })).rejects.toMatchObject({
+        code: 'KPIPE_CONFIG_INVALID',
+      });
     });
   });
 });

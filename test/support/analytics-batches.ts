@@ -1,10 +1,10 @@
-import { AnalyticsSink, type AnalyticsRow, type AnalyticsSinkParts } from '../../src/lib/bigquery/analytics-sink.ts';
+import { AnalyticsSink, type AnalyticsRow } from '../../src/lib/bigquery/analytics-sink.ts';
 import type { BigQueryConnection } from '../../src/lib/bigquery/connection.ts';
 import type { CommittedPosition, GroupAccess } from '../../src/lib/bigquery/group-access.ts';
 import { countBatchRows } from '../../src/lib/bigquery/warehouse.ts';
 import { pendingStreams } from '../../src/lib/bigquery/writer.ts';
-import { AssignmentLostError, partitionKey } from '../../src/lib/ports.ts';
-import type { SinkBatch } from '../../src/lib/runtime/sink.ts';
+import { AssignmentLostError, partitionKey, type Assignment } from '../../src/lib/ports.ts';
+import type { Claim, SinkBatch } from '../../src/lib/runtime/sink.ts';
 
 /**
  * A group's commits with the coordinator's rule: a commit of an older generation is refused. It stands for the port that
@@ -15,22 +15,32 @@ export class GenerationGroup {
   #generation = 0;
 
   /** The member of the next generation; from now on the ones before are fenced. */
-  join(): GroupAccess {
+  join(): GroupMember {
     this.#generation += 1;
     const generation = this.#generation;
+    const isOver = (): boolean => generation !== this.#generation;
     return {
       committed: (partition) => Promise.resolve(this.commits.get(partitionKey(partition)) ?? null),
-      assignment: (partition) => ({
+      assign: (topic, partition = 0) => ({
+        topic,
+        partition,
+        get active() {
+          return !isOver();
+        },
         commit: (offset, metadata = '') => {
-          if (generation !== this.#generation) {
+          if (isOver()) {
             return Promise.reject(new AssignmentLostError(`generation ${generation} is over`));
           }
-          this.commits.set(partitionKey(partition), { offset, metadata });
+          this.commits.set(partitionKey({ topic, partition }), { offset, metadata });
           return Promise.resolve();
         },
       }),
     };
   }
+}
+
+export interface GroupMember extends GroupAccess {
+  assign(topic: string, partition?: number): Assignment;
 }
 
 /** The sink's steps, in order. `intent` and `position` are the two commits to the group. */
@@ -39,8 +49,13 @@ export type Step = (typeof steps)[number];
 /** Runs before and after each step; what it throws is the step's outcome. */
 export type StepHook = (step: Step, when: 'before' | 'after') => Promise<void> | void;
 
-/** A sink on the real stand-in with a hook around each step. */
-export function hookedSink(connection: BigQueryConnection, group: GroupAccess, hook: StepHook): AnalyticsSink {
+/** A member's sink on the real stand-in, with a hook around each step. */
+export interface HookedSink {
+  readonly sink: AnalyticsSink;
+  claim(topic: string, partition?: number): Promise<Claim>;
+}
+
+export function hookedSink(connection: BigQueryConnection, member: GroupMember, hook: StepHook): HookedSink {
   const around = async <T>(step: Step, work: () => Promise<T>): Promise<T> => {
     await hook(step, 'before');
     const result = await work();
@@ -48,16 +63,8 @@ export function hookedSink(connection: BigQueryConnection, group: GroupAccess, h
     return result;
   };
   const streams = pendingStreams(connection);
-  const parts: AnalyticsSinkParts = {
-    group: {
-      committed: group.committed,
-      assignment: (partition) => {
-        const assignment = group.assignment(partition);
-        return {
-          commit: (offset, metadata = '') => around(metadata === '' ? 'position' : 'intent', () => assignment.commit(offset, metadata)),
-        };
-      },
-    },
+  const sink = new AnalyticsSink({
+    group: member,
     streams: {
       create: () => around('create', () => streams.create()),
       append: (stream, rows) => around('append', () => streams.append(stream, rows)),
@@ -67,8 +74,13 @@ export function hookedSink(connection: BigQueryConnection, group: GroupAccess, h
     countBatch: (partition, intent) => countBatchRows(connection, partition, intent),
     startPosition: () => Promise.resolve(0n),
     close: () => Promise.resolve(),
-  };
-  return new AnalyticsSink(parts);
+  });
+  const hooked = (assignment: Assignment): Assignment => ({
+    ...assignment,
+    commit: (offset, metadata = '') =>
+      around(metadata === '' ? 'position' : 'intent', () => assignment.commit(offset, metadata)),
+  });
+  return { sink, claim: (topic, partition) => sink.claim(hooked(member.assign(topic, partition))) };
 }
 
 export function analyticsRow(offset: number, over: Partial<AnalyticsRow> = {}): AnalyticsRow {
@@ -89,12 +101,26 @@ export function analyticsRow(offset: number, over: Partial<AnalyticsRow> = {}): 
 /** The records [from, to) of a partition as one batch. */
 export function analyticsBatch(topic: string, from: number, to: number): SinkBatch<AnalyticsRow> {
   const rows = Array.from({ length: to - from }, (_, index) => analyticsRow(from + index));
-  return { topic, partition: 0, position: BigInt(from), nextPosition: BigInt(to), rows, deadLetters: 0, skipped: 0, gaps: 0 };
+  return {
+    topic,
+    partition: 0,
+    position: BigInt(from),
+    nextPosition: BigInt(to),
+    rows,
+    deadLetters: 0,
+    skipped: 0,
+    gaps: 0,
+  };
 }
 
 /** What a role does from a sink's claim on: writes all records up to `end`, `size` a batch. */
-export async function writeAll(sink: AnalyticsSink, topic: string, end: number, size: number): Promise<void> {
-  const claim = await sink.claim({ topic, partition: 0 });
+export async function writeAll(
+  { sink, claim: claimPartition }: HookedSink,
+  topic: string,
+  end: number,
+  size: number,
+): Promise<void> {
+  const claim = await claimPartition(topic);
   for (let from = Number(claim.position); from < end; from += size) {
     const outcome = await sink.write(claim, analyticsBatch(topic, from, Math.min(end, from + size)));
     if (outcome.kind !== 'written') {
@@ -102,4 +128,3 @@ export async function writeAll(sink: AnalyticsSink, topic: string, end: number, 
     }
   }
 }
-

@@ -2,13 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { KpipeError, messageOf } from '../errors.ts';
 import { AssignmentLostError, partitionKey, type Assignment, type TopicPartition } from '../ports.ts';
-import type { Claim, Rejection, Sink, SinkBatch, WriteOutcome } from '../runtime/sink.ts';
+import type { Claim, Sink, SinkBatch, WriteOutcome } from '../runtime/sink.ts';
 import type { AnalyticsRow } from './analytics-row.ts';
-import { maxTimestampMicros, minTimestampMicros } from './columns.ts';
 import { createRowEncoder, type RowEncoder } from './encode.ts';
 import { isFatalRefusal, type GroupAccess } from './group-access.ts';
-import { formatIntent, maxMetadataBytes, parseIntent, type Intent, type Span } from './intent.ts';
-import { findRefused, fitsRequest } from './requests.ts';
+import { formatIntent, intentOf, maxMetadataBytes, parseIntent, type Intent } from './intent.ts';
+import { rejectionOf, schemaRejections } from './rejections.ts';
+import { findRefused } from './requests.ts';
 import type { PendingStreams } from './writer.ts';
 
 export type { AnalyticsRow } from './analytics-row.ts';
@@ -46,7 +46,7 @@ export interface AnalyticsSinkParts {
 interface PartitionState {
   readonly partition: TopicPartition;
   readonly epoch: bigint;
-  readonly assignment: Pick<Assignment, 'commit'>;
+  readonly assignment: Assignment;
   readonly encode: RowEncoder;
   /** Rows below it are in the table. */
   position: bigint;
@@ -75,16 +75,16 @@ export class AnalyticsSink implements Sink<AnalyticsRow> {
     this.#parts = parts;
   }
 
-  async claim(partition: TopicPartition): Promise<Claim> {
-    const key = partitionKey(partition);
+  async claim(assignment: Assignment): Promise<Claim> {
+    const { topic, partition } = assignment;
+    const key = partitionKey(assignment);
     this.#epoch += 1n;
     const before = this.#partitions.get(key);
-    const { topic } = partition;
     const state: PartitionState = {
-      partition: { topic, partition: partition.partition },
+      partition: { topic, partition },
       epoch: this.#epoch,
-      assignment: this.#parts.group.assignment(partition),
-      encode: createRowEncoder(topic, partition.partition),
+      assignment,
+      encode: createRowEncoder(topic, partition),
       position: 0n,
       open: null,
       idle: Promise.resolve(),
@@ -92,9 +92,9 @@ export class AnalyticsSink implements Sink<AnalyticsRow> {
     this.#partitions.set(key, state);
     // A write of the claim before may still be on its way to the group: what it does must be known before we ask.
     await before?.idle;
-    const committed = await this.#parts.group.committed(partition);
+    const committed = await this.#parts.group.committed(state.partition);
     const intent = committed === null ? null : parseIntent(committed.metadata, committed.offset);
-    state.position = committed?.offset ?? (await this.#parts.startPosition(partition));
+    state.position = committed?.offset ?? (await this.#parts.startPosition(state.partition));
     if (intent !== null) {
       state.open = { intent, durable: true };
       await this.#finish(state, state.open);
@@ -128,7 +128,8 @@ export class AnalyticsSink implements Sink<AnalyticsRow> {
       return 'fatal';
     }
     const code = error instanceof KpipeError ? error.code : undefined;
-    return code === undefined || !['KPIPE_BIGQUERY_UNREACHABLE', 'KPIPE_KAFKA_UNREACHABLE', 'KPIPE_KAFKA_FAILED'].includes(code)
+    return code === undefined ||
+      !['KPIPE_BIGQUERY_UNREACHABLE', 'KPIPE_KAFKA_UNREACHABLE', 'KPIPE_KAFKA_FAILED'].includes(code)
       ? 'fatal'
       : 'retry';
   }
@@ -150,9 +151,13 @@ export class AnalyticsSink implements Sink<AnalyticsRow> {
       await this.#finish(state, state.open);
     }
     if (batch.position > state.position) {
-      throw new KpipeError('KPIPE_INTERNAL', `a batch begins at ${batch.position}, behind the position ${state.position}`, {
-        where: { ...state.partition },
-      });
+      throw new KpipeError(
+        'KPIPE_INTERNAL',
+        `a batch begins at ${batch.position}, behind the position ${state.position}`,
+        {
+          where: { ...state.partition },
+        },
+      );
     }
     const stored: WriteOutcome = { kind: 'written', stored: batch.rows.length, duplicates: 0 };
     if (batch.nextPosition <= state.position) {
@@ -167,7 +172,10 @@ export class AnalyticsSink implements Sink<AnalyticsRow> {
     if (staged.kind === 'rejected') {
       return staged;
     }
-    const open: OpenIntent = { intent: intentOf(staged.stream, state.position, batch.nextPosition, rows), durable: false };
+    const open: OpenIntent = {
+      intent: intentOf(staged.stream, state.position, batch.nextPosition, rows),
+      durable: false,
+    };
     state.open = open;
     if (!(await this.#finish(state, open))) {
       throw new KpipeError('KPIPE_BIGQUERY_UNREACHABLE', 'BigQuery lost a finalized write stream before its commit', {
@@ -200,7 +208,13 @@ export class AnalyticsSink implements Sink<AnalyticsRow> {
       case 'refused': {
         const { start } = outcome.range;
         const refused = await this.#locate(encoded.slice(start, outcome.range.end), state.partition);
-        return { kind: 'rejected', rejections: schemaRejections(rows, refused.map((index) => ({ index: start + index, message: 'BigQuery: INVALID_ARGUMENT' }))) };
+        return {
+          kind: 'rejected',
+          rejections: schemaRejections(
+            rows,
+            refused.map((index) => ({ index: start + index, message: 'BigQuery: INVALID_ARGUMENT' })),
+          ),
+        };
       }
     }
   }
@@ -267,51 +281,15 @@ export class AnalyticsSink implements Sink<AnalyticsRow> {
       throw new AssignmentLostError('the partition was claimed again');
     }
     if (Buffer.byteLength(metadata) > maxMetadataBytes) {
-      throw new KpipeError('KPIPE_INTERNAL', `an intent takes ${Buffer.byteLength(metadata)} bytes of commit metadata`, {
-        where: { ...state.partition },
-        next: 'use shorter names for the dataset and table',
-      });
+      throw new KpipeError(
+        'KPIPE_INTERNAL',
+        `an intent takes ${Buffer.byteLength(metadata)} bytes of commit metadata`,
+        {
+          where: { ...state.partition },
+          next: 'use shorter names for the dataset and table',
+        },
+      );
     }
     await state.assignment.commit(offset, metadata);
   }
-}
-
-function intentOf(stream: string, from: bigint, to: bigint, rows: readonly AnalyticsRow[]): Intent {
-  return {
-    stream,
-    from,
-    to,
-    rows: rows.length,
-    timeMicros: spanOf(rows.map(({ timeMicros }) => timeMicros)),
-    ingestedAtMicros: spanOf(rows.map(({ ingestedAtMs }) => BigInt(ingestedAtMs) * 1000n)),
-  };
-}
-
-function spanOf(values: readonly bigint[]): Span {
-  const [first = 0n] = values;
-  return values.reduce<Span>(
-    ({ min, max }, value) => ({ min: value < min ? value : min, max: value > max ? value : max }),
-    { min: first, max: first },
-  );
-}
-
-/** What no BigQuery table takes is found here: the API answers it late, or (a stand-in) not at all. */
-function rejectionOf({ offset, timeMicros }: AnalyticsRow, encoded: Buffer | undefined): Rejection | undefined {
-  if (encoded !== undefined && !fitsRequest(encoded)) {
-    return { offset, reason: 'too_large', message: `a row of ${encoded.length} bytes; BigQuery takes 10 MB in one request` };
-  }
-  if (timeMicros < minTimestampMicros || timeMicros > maxTimestampMicros) {
-    return { offset, reason: 'bq_schema', message: 'time is outside the years 1 to 9999, which a TIMESTAMP can hold' };
-  }
-  return undefined;
-}
-
-function schemaRejections(
-  rows: readonly AnalyticsRow[],
-  refused: readonly { readonly index: number; readonly message: string }[],
-): readonly Rejection[] {
-  return refused.flatMap(({ index, message }) => {
-    const row = rows[index];
-    return row === undefined ? [] : [{ offset: row.offset, reason: 'bq_schema', message }];
-  });
 }

@@ -10,14 +10,24 @@ export interface Column {
 }
 
 export const columns = [
-  { name: 'id', type: 'STRING', mode: 'REQUIRED', description: 'CloudEvents id; with source, what the producer calls it' },
+  {
+    name: 'id',
+    type: 'STRING',
+    mode: 'REQUIRED',
+    description: 'CloudEvents id; with source, what the producer calls it',
+  },
   { name: 'source', type: 'STRING', mode: 'REQUIRED', description: 'CloudEvents source' },
   { name: 'type', type: 'STRING', mode: 'REQUIRED', description: 'CloudEvents type' },
   { name: 'subject', type: 'STRING', mode: 'NULLABLE', description: 'CloudEvents subject' },
   { name: 'time', type: 'TIMESTAMP', mode: 'REQUIRED', description: 'when it happened, by its producer' },
   { name: 'kafka_topic', type: 'STRING', mode: 'REQUIRED', description: 'topic of the record' },
   { name: 'kafka_partition', type: 'INT64', mode: 'REQUIRED', description: 'partition of the record' },
-  { name: 'kafka_offset', type: 'INT64', mode: 'REQUIRED', description: 'offset of the record: with topic and partition, unique' },
+  {
+    name: 'kafka_offset',
+    type: 'INT64',
+    mode: 'REQUIRED',
+    description: 'offset of the record: with topic and partition, unique',
+  },
   { name: 'ingested_at', type: 'TIMESTAMP', mode: 'REQUIRED', description: 'when kpipe read the record' },
   { name: 'data', type: 'JSON', mode: 'NULLABLE', description: 'CloudEvents data, as sent' },
   { name: 'extensions', type: 'JSON', mode: 'NULLABLE', description: 'CloudEvents extension attributes' },

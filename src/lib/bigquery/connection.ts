@@ -76,12 +76,16 @@ async function proveCredentials(rest: BigQuery, config: BigQueryConfig): Promise
     }
     const said = messageOf(error).split('\n')[0] ?? '';
     const why = said.startsWith('Could not load the default credentials') ? 'none are set up here' : said;
-    throw new KpipeError('KPIPE_BIGQUERY_NO_CREDENTIALS', `no Google credentials for project ${config.project}: ${why}`, {
-      next:
-        '`gcloud auth application-default login`, or GOOGLE_APPLICATION_CREDENTIALS=FILE of a service account; ' +
-        'without Google: `kpipe sandbox up` starts a local stand-in and sets bigquery.endpoint and grpcEndpoint',
-      where: { project: config.project },
-    });
+    throw new KpipeError(
+      'KPIPE_BIGQUERY_NO_CREDENTIALS',
+      `no Google credentials for project ${config.project}: ${why}`,
+      {
+        next:
+          '`gcloud auth application-default login`, or GOOGLE_APPLICATION_CREDENTIALS=FILE of a service account; ' +
+          'without Google: `kpipe sandbox up` starts a local stand-in and sets bigquery.endpoint and grpcEndpoint',
+        where: { project: config.project },
+      },
+    );
   }
 }
 
@@ -97,7 +101,9 @@ async function openStorage(config: BigQueryConfig): Promise<BigQueryWriteClient>
   return client;
 }
 
-async function storageOptions(config: BigQueryConfig): Promise<ConstructorParameters<typeof v1.BigQueryWriteClient>[0]> {
+async function storageOptions(
+  config: BigQueryConfig,
+): Promise<ConstructorParameters<typeof v1.BigQueryWriteClient>[0]> {
   const keepAlive = { 'grpc.keepalive_time_ms': 30_000, 'grpc.keepalive_timeout_ms': 10_000 };
   if (config.grpcEndpoint === undefined) {
     return { projectId: config.project, ...keepAlive };

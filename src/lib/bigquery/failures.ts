@@ -7,19 +7,45 @@ import { codeOf, KpipeError, messageOf, type ErrorContext } from '../errors.ts';
  * KPIPE_BIGQUERY_FAILED. Only these two leave this folder, so that the sink can classify by code.
  */
 const grpcNames = [
-  'OK', 'CANCELLED', 'UNKNOWN', 'INVALID_ARGUMENT', 'DEADLINE_EXCEEDED', 'NOT_FOUND', 'ALREADY_EXISTS', 'PERMISSION_DENIED',
-  'RESOURCE_EXHAUSTED', 'FAILED_PRECONDITION', 'ABORTED', 'OUT_OF_RANGE', 'UNIMPLEMENTED', 'INTERNAL', 'UNAVAILABLE',
-  'DATA_LOSS', 'UNAUTHENTICATED',
+  'OK',
+  'CANCELLED',
+  'UNKNOWN',
+  'INVALID_ARGUMENT',
+  'DEADLINE_EXCEEDED',
+  'NOT_FOUND',
+  'ALREADY_EXISTS',
+  'PERMISSION_DENIED',
+  'RESOURCE_EXHAUSTED',
+  'FAILED_PRECONDITION',
+  'ABORTED',
+  'OUT_OF_RANGE',
+  'UNIMPLEMENTED',
+  'INTERNAL',
+  'UNAVAILABLE',
+  'DATA_LOSS',
+  'UNAUTHENTICATED',
 ] as const;
 export type GrpcName = (typeof grpcNames)[number];
 
 const transientGrpc: ReadonlySet<GrpcName> = new Set([
-  'CANCELLED', 'UNKNOWN', 'DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED', 'ABORTED', 'INTERNAL', 'UNAVAILABLE',
+  'CANCELLED',
+  'UNKNOWN',
+  'DEADLINE_EXCEEDED',
+  'RESOURCE_EXHAUSTED',
+  'ABORTED',
+  'INTERNAL',
+  'UNAVAILABLE',
 ]);
 /** Codes whose text may quote what a row holds: it goes neither into the message nor into the cause. */
 const quotesRows: ReadonlySet<GrpcName> = new Set(['UNKNOWN', 'INVALID_ARGUMENT', 'INTERNAL', 'OUT_OF_RANGE']);
 const transientReasons: ReadonlySet<string> = new Set([
-  'rateLimitExceeded', 'quotaExceeded', 'jobRateLimitExceeded', 'backendError', 'internalError', 'tableUnavailable', 'timeout',
+  'rateLimitExceeded',
+  'quotaExceeded',
+  'jobRateLimitExceeded',
+  'backendError',
+  'internalError',
+  'tableUnavailable',
+  'timeout',
 ]);
 const transientSystem = /^(ECONN|ETIMEDOUT|EPIPE|ENOTFOUND|EAI_AGAIN|EHOST|ENET|ERR_STREAM_PREMATURE_CLOSE)/;
 
@@ -36,7 +62,12 @@ export function httpStatusOf(error: unknown): number | undefined {
 }
 
 /** `what` (such as 'appending rows') failed: as a KpipeError that says where, and what to do next. */
-export function bigQueryFailure(what: string, error: unknown, config: BigQueryConfig, where: ErrorContext = {}): KpipeError {
+export function bigQueryFailure(
+  what: string,
+  error: unknown,
+  config: BigQueryConfig,
+  where: ErrorContext = {},
+): KpipeError {
   if (error instanceof KpipeError) {
     return error;
   }
@@ -68,9 +99,17 @@ export function isTransient(error: unknown): boolean {
     return transientGrpc.has(grpc);
   }
   if (status !== undefined) {
-    return status === 408 || status === 429 || status >= 500 || reasonsOf(error).some((reason) => transientReasons.has(reason));
+    return (
+      status === 408 ||
+      status === 429 ||
+      status >= 500 ||
+      reasonsOf(error).some((reason) => transientReasons.has(reason))
+    );
   }
-  return error instanceof Error && (error.name === 'DeadlineExpired' || transientSystem.test(codeOf(error) ?? causeCode(error)));
+  return (
+    error instanceof Error &&
+    (error.name === 'DeadlineExpired' || transientSystem.test(codeOf(error) ?? causeCode(error)))
+  );
 }
 
 export function isNotFound(error: unknown): boolean {
@@ -82,7 +121,9 @@ export function tablePath({ project, dataset, table }: BigQueryConfig): string {
 }
 
 function isQuota(error: unknown): boolean {
-  return grpcNameOf(error) === 'RESOURCE_EXHAUSTED' || reasonsOf(error).some((reason) => /quota|rateLimit/i.test(reason));
+  return (
+    grpcNameOf(error) === 'RESOURCE_EXHAUSTED' || reasonsOf(error).some((reason) => /quota|rateLimit/i.test(reason))
+  );
 }
 
 function nextStep(error: unknown, config: BigQueryConfig): string {
@@ -98,12 +139,16 @@ function nextStep(error: unknown, config: BigQueryConfig): string {
 }
 
 export function endpointOf(config: BigQueryConfig): string {
-  return config.endpoint === undefined ? 'Google' : [config.endpoint, config.grpcEndpoint].filter(Boolean).join(' and ');
+  return config.endpoint === undefined
+    ? 'Google'
+    : [config.endpoint, config.grpcEndpoint].filter(Boolean).join(' and ');
 }
 
 function reasonsOf(error: unknown): readonly string[] {
   const errors = field(error, 'errors');
-  return Array.isArray(errors) ? errors.map((item) => field(item, 'reason')).filter((reason) => typeof reason === 'string') : [];
+  return Array.isArray(errors)
+    ? errors.map((item) => field(item, 'reason')).filter((reason) => typeof reason === 'string')
+    : [];
 }
 
 function causeCode(error: Error): string {

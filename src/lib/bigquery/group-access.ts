@@ -1,15 +1,9 @@
-import type { Assignment, TopicPartition } from '../ports.ts';
+import type { TopicPartition } from '../ports.ts';
 
-/** What the sink needs of the role's consumer group: positions are kept there, and nowhere else. */
+/** What the sink asks the role's consumer group: positions are kept there, and nowhere else. */
 export interface GroupAccess {
   /** The group's commit of a partition as its coordinator has it now, or null when there is none. */
   committed(partition: TopicPartition): Promise<CommittedPosition | null>;
-  /**
-   * The right to commit that this member has now. Asked for once a claim: a later assignment of the same partition must
-   * not lend its generation to what was begun under this one, because that fencing keeps two owners from writing the same
-   * records.
-   */
-  assignment(partition: TopicPartition): Pick<Assignment, 'commit'>;
 }
 
 export interface CommittedPosition {
@@ -18,7 +12,8 @@ export interface CommittedPosition {
 }
 
 /** What no repetition cures: a right that is missing, or metadata that the cluster does not keep. */
-const fatalNames = /^(?:OFFSET_METADATA_TOO_LARGE|INVALID_GROUP_ID|UNSUPPORTED_VERSION|.*AUTHORIZATION_FAILED|.*AUTHENTICATION_FAILED)$/;
+const fatalNames =
+  /^(?:OFFSET_METADATA_TOO_LARGE|INVALID_GROUP_ID|UNSUPPORTED_VERSION|.*AUTHORIZATION_FAILED|.*AUTHENTICATION_FAILED)$/;
 
 /** Whether a refused commit stays refused, by any client's way of naming Kafka's errors. */
 export function isFatalRefusal(error: unknown): boolean {

@@ -1,5 +1,7 @@
 import { z } from 'zod';
 
+import type { AnalyticsRow } from './analytics-row.ts';
+
 /**
  * The durable intent: what kpipe is about to make visible in BigQuery, kept as the metadata of the group's commit before
  * it does so. Whoever has the partition next finishes it. Metadata that other tools left there is no intent.
@@ -30,8 +32,14 @@ export interface Span {
 /** What Kafka keeps of a commit's metadata, unless `offset.metadata.max.bytes` says otherwise. */
 export const maxMetadataBytes = 4096;
 
-const integer = z.string().regex(/^-?\d{1,19}$/).transform(BigInt);
-const offset = z.string().regex(/^\d{1,19}$/).transform(BigInt);
+const integer = z
+  .string()
+  .regex(/^-?\d{1,19}$/)
+  .transform(BigInt);
+const offset = z
+  .string()
+  .regex(/^\d{1,19}$/)
+  .transform(BigInt);
 const span = z.tuple([integer, integer]);
 
 const streamName = /^projects\/[^/\s]+\/datasets\/\w+\/tables\/\w+\/streams\/[\w-]+$/;
@@ -64,7 +72,9 @@ export function parseIntent(text: string, committedOffset: bigint): Intent | nul
   }
   const { stream, a, b, rows, time, ingested } = parsed.data.intent;
   const isPossible = a === committedOffset && BigInt(rows) <= b - a && time[0] <= time[1] && ingested[0] <= ingested[1];
-  return isPossible ? { stream, from: a, to: b, rows, timeMicros: spanOf(time), ingestedAtMicros: spanOf(ingested) } : null;
+  return isPossible
+    ? { stream, from: a, to: b, rows, timeMicros: spanOf(time), ingestedAtMicros: spanOf(ingested) }
+    : null;
 }
 
 function spanOf([min, max]: readonly [bigint, bigint]): Span {
@@ -77,6 +87,26 @@ function parseJson(text: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+/** The intent to make `rows`, read from the positions [from, to), visible by committing `stream`. */
+export function intentOf(stream: string, from: bigint, to: bigint, rows: readonly AnalyticsRow[]): Intent {
+  return {
+    stream,
+    from,
+    to,
+    rows: rows.length,
+    timeMicros: boundsOf(rows.map(({ timeMicros }) => timeMicros)),
+    ingestedAtMicros: boundsOf(rows.map(({ ingestedAtMs }) => BigInt(ingestedAtMs) * 1000n)),
+  };
+}
+
+function boundsOf(values: readonly bigint[]): Span {
+  const [first = 0n] = values;
+  return values.reduce<Span>(
+    ({ min, max }, value) => ({ min: value < min ? value : min, max: value > max ? value : max }),
+    { min: first, max: first },
+  );
 }
 
 /** `projects/…/datasets/…/tables/…`: the table that a stream writes to. */

@@ -70,10 +70,14 @@ function patientStreams(connection: BigQueryConnection): PendingStreams {
         return await streams.create();
       } catch (error) {
         if (performance.now() < until && error instanceof KpipeError && isNotFound(error.cause)) {
-          throw new KpipeError('KPIPE_BIGQUERY_UNREACHABLE', 'the new table is not known to the Storage Write API yet', {
-            where: error.where,
-            cause: error.cause,
-          });
+          throw new KpipeError(
+            'KPIPE_BIGQUERY_UNREACHABLE',
+            'the new table is not known to the Storage Write API yet',
+            {
+              where: error.where,
+              cause: error.cause,
+            },
+          );
         }
         throw error;
       }

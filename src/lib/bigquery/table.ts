@@ -33,7 +33,9 @@ async function ensure(connection: BigQueryConnection): Promise<TableReady> {
   const dataset = rest.dataset(config.dataset);
   const [datasetExists] = await dataset.exists();
   if (!datasetExists) {
-    await unlessThere(() => rest.createDataset(config.dataset, config.location === undefined ? {} : { location: config.location }));
+    await unlessThere(() =>
+      rest.createDataset(config.dataset, config.location === undefined ? {} : { location: config.location }),
+    );
   }
   const found = await readMetadata(connection);
   if (found !== null) {
@@ -103,10 +105,14 @@ function wantedOptions(config: BigQueryConfig) {
 function inspect(metadata: TableMetadata, config: BigQueryConfig): readonly string[] {
   const problems = columnProblems(metadata);
   if (problems.length > 0) {
-    throw new KpipeError('KPIPE_SCHEMA_MISSING', `table ${tablePath(config)} cannot take analytics rows: ${problems.join('; ')}`, {
-      where: { table: tablePath(config) },
-      next: `name another bigquery.table in kpipe.yaml, or add what is missing: ${addColumns(metadata, config)}`,
-    });
+    throw new KpipeError(
+      'KPIPE_SCHEMA_MISSING',
+      `table ${tablePath(config)} cannot take analytics rows: ${problems.join('; ')}`,
+      {
+        where: { table: tablePath(config) },
+        next: `name another bigquery.table in kpipe.yaml, or add what is missing: ${addColumns(metadata, config)}`,
+      },
+    );
   }
   return optionNotes(metadata, config);
 }
@@ -131,18 +137,25 @@ function columnProblems(metadata: TableMetadata): readonly string[] {
       return [`no column ${name}`];
     }
     const actual = field.type === 'INTEGER' ? 'INT64' : field.type;
-    return actual === type && field.mode !== 'REPEATED' ? [] : [`${name} is ${field.mode ?? ''} ${actual ?? '?'}, not ${type}`];
+    return actual === type && field.mode !== 'REPEATED'
+      ? []
+      : [`${name} is ${field.mode ?? ''} ${actual ?? '?'}, not ${type}`];
   });
   const ours: ReadonlySet<string> = new Set(columns.map(({ name }) => name));
   const demanding = fields.filter(({ name, mode }) => mode === 'REQUIRED' && !ours.has(name ?? ''));
-  return [...lacking, ...demanding.map(({ name }) => `column ${name ?? '?'} is REQUIRED and kpipe has no value for it`)];
+  return [
+    ...lacking,
+    ...demanding.map(({ name }) => `column ${name ?? '?'} is REQUIRED and kpipe has no value for it`),
+  ];
 }
 
 function addColumns(metadata: TableMetadata, config: BigQueryConfig): string {
   const present = new Set(fieldsOf(metadata).map(({ name }) => name));
   const missing: readonly Column[] = columns.filter(({ name }) => !present.has(name));
   const clauses = missing.map(({ name, type }) => `ADD COLUMN ${name} ${type}`);
-  return clauses.length === 0 ? '(nothing: the types differ)' : `ALTER TABLE \`${tablePath(config)}\` ${clauses.join(', ')}`;
+  return clauses.length === 0
+    ? '(nothing: the types differ)'
+    : `ALTER TABLE \`${tablePath(config)}\` ${clauses.join(', ')}`;
 }
 
 function optionNotes(metadata: TableMetadata, config: BigQueryConfig): readonly string[] {
@@ -156,11 +169,15 @@ function optionNotes(metadata: TableMetadata, config: BigQueryConfig): readonly 
     notes.push(`${path} is not clustered by ${clusterColumns.join(', ')}`);
   }
   if (requirePartitionFilter !== true && timePartitioning?.requirePartitionFilter !== true) {
-    notes.push(`${path} does not report require_partition_filter: a query without a bound on ${partitionColumn} reads everything`);
+    notes.push(
+      `${path} does not report require_partition_filter: a query without a bound on ${partitionColumn} reads everything`,
+    );
   }
   const expiry = timePartitioning?.expirationMs;
   if ((expiry ?? undefined) !== (config.expiry === undefined ? undefined : String(config.expiry))) {
-    notes.push(`${path} expires its partitions after ${expiry ?? 'never'} ms, kpipe.yaml says ${config.expiry ?? 'never'}`);
+    notes.push(
+      `${path} expires its partitions after ${expiry ?? 'never'} ms, kpipe.yaml says ${config.expiry ?? 'never'}`,
+    );
   }
   return notes;
 }

@@ -47,7 +47,11 @@ export async function countRows(config: BigQueryConfig, selection: RowSelection 
 }
 
 /** Reads rows in the order of topic, partition and offset. @throws KPIPE_BIGQUERY_… */
-export async function readRows(config: BigQueryConfig, selection: RowSelection = {}, limit = 1000): Promise<readonly WarehouseRow[]> {
+export async function readRows(
+  config: BigQueryConfig,
+  selection: RowSelection = {},
+  limit = 1000,
+): Promise<readonly WarehouseRow[]> {
   return withConnection(config, (connection) => readSelected(connection, selection, limit));
 }
 
@@ -61,21 +65,39 @@ export async function countSelected(connection: BigQueryConnection, selection: R
     FROM \`${tablePath(connection.config)}\`
     WHERE ${text}`;
   const [row] = await run(connection, { query, params, types });
-  return { rows: whole(row?.['row_count']), records: whole(row?.['record_count']), events: whole(row?.['event_count']) };
+  return {
+    rows: whole(row?.['row_count']),
+    records: whole(row?.['record_count']),
+    events: whole(row?.['event_count']),
+  };
 }
 
 /** How many rows of an intent's batch its table holds; the table is the stream's own, whatever kpipe.yaml says now. */
-export async function countBatchRows(connection: BigQueryConnection, batch: { topic: string; partition: number }, intent: Intent): Promise<number> {
+export async function countBatchRows(
+  connection: BigQueryConnection,
+  batch: { topic: string; partition: number },
+  intent: Intent,
+): Promise<number> {
   const { topic, partition } = batch;
   const offsets = { from: intent.from, to: intent.to };
-  const { text, params, types } = where({ topic, partition, offsets, timeMicros: intent.timeMicros, ingestedAtMicros: intent.ingestedAtMicros });
+  const { text, params, types } = where({
+    topic,
+    partition,
+    offsets,
+    timeMicros: intent.timeMicros,
+    ingestedAtMicros: intent.ingestedAtMicros,
+  });
   const [, project, , dataset, , table] = tableOfStream(intent.stream).split('/');
   const query = `SELECT COUNT(*) AS row_count FROM \`${project}.${dataset}.${table}\` WHERE ${text}`;
   const [row] = await run(connection, { query, params, types });
   return whole(row?.['row_count']);
 }
 
-async function readSelected(connection: BigQueryConnection, selection: RowSelection, limit: number): Promise<readonly WarehouseRow[]> {
+async function readSelected(
+  connection: BigQueryConnection,
+  selection: RowSelection,
+  limit: number,
+): Promise<readonly WarehouseRow[]> {
   const { text, params, types } = where(selection);
   const query = `
     SELECT id, source, type, subject, UNIX_MICROS(time) AS time_micros, kafka_topic, kafka_partition, kafka_offset,
@@ -104,7 +126,11 @@ type Parameters = Record<string, string | number | readonly string[]>;
 type ParameterTypes = Record<string, string | string[]>;
 
 /** The table asks for a bound on `time`; when none is given, the bound is everything that a TIMESTAMP can be. */
-function where(selection: RowSelection): { readonly text: string; readonly params: Parameters; readonly types: ParameterTypes } {
+function where(selection: RowSelection): {
+  readonly text: string;
+  readonly params: Parameters;
+  readonly types: ParameterTypes;
+} {
   const params: Parameters = {};
   const types: ParameterTypes = {};
   const bind = (name: string, value: bigint | number | string | readonly string[]): string => {
@@ -119,7 +145,9 @@ function where(selection: RowSelection): { readonly text: string; readonly param
       : `time BETWEEN TIMESTAMP_MICROS(${bind('min_time', timeMicros.min)}) AND TIMESTAMP_MICROS(${bind('max_time', timeMicros.max)})`,
     topic === undefined ? '' : `kafka_topic = ${bind('topic', topic)}`,
     partition === undefined ? '' : `kafka_partition = ${bind('partition', partition)}`,
-    offsets === undefined ? '' : `kafka_offset >= ${bind('from_offset', offsets.from)} AND kafka_offset < ${bind('to_offset', offsets.to)}`,
+    offsets === undefined
+      ? ''
+      : `kafka_offset >= ${bind('from_offset', offsets.from)} AND kafka_offset < ${bind('to_offset', offsets.to)}`,
     ingestedAtMicros === undefined
       ? ''
       : `ingested_at BETWEEN TIMESTAMP_MICROS(${bind('min_ingested', ingestedAtMicros.min)}) AND TIMESTAMP_MICROS(${bind('max_ingested', ingestedAtMicros.max)})`,
@@ -134,7 +162,12 @@ type Cells = Readonly<Record<string, unknown>>;
 async function run(connection: BigQueryConnection, query: Query): Promise<readonly Cells[]> {
   const { config, rest } = connection;
   try {
-    const asked = rest.query({ ...query, wrapIntegers: true, parseJSON: false, ...(config.location === undefined ? {} : { location: config.location }) });
+    const asked = rest.query({
+      ...query,
+      wrapIntegers: true,
+      parseJSON: false,
+      ...(config.location === undefined ? {} : { location: config.location }),
+    });
     const [rows] = await withDeadline(asked, requestDeadlineMs, 'no answer to a query');
     return rows.filter((row): row is Cells => typeof row === 'object' && row !== null);
   } catch (error) {
@@ -169,7 +202,10 @@ function string(cell: unknown): string {
   return typeof cell === 'string' ? cell : JSON.stringify(cell);
 }
 
-async function withConnection<T>(config: BigQueryConfig, work: (connection: BigQueryConnection) => Promise<T>): Promise<T> {
+async function withConnection<T>(
+  config: BigQueryConfig,
+  work: (connection: BigQueryConnection) => Promise<T>,
+): Promise<T> {
   const connection = await connectBigQuery(config);
   try {
     return await work(connection);

@@ -77,11 +77,18 @@ export async function probeStorage(connection: BigQueryConnection, deadlineMs: n
 
 async function createStream(client: BigQueryWriteClient, { config }: BigQueryConnection): Promise<string> {
   const parent = `projects/${config.project}/datasets/${config.dataset}/tables/${config.table}`;
-  const [stream] = await client.createWriteStream({ parent, writeStream: { type: 'PENDING' } }, { timeout: requestDeadlineMs });
+  const [stream] = await client.createWriteStream(
+    { parent, writeStream: { type: 'PENDING' } },
+    { timeout: requestDeadlineMs },
+  );
   if (typeof stream.name !== 'string' || stream.name === '') {
-    throw new KpipeError('KPIPE_BIGQUERY_FAILED', `BigQuery made a write stream without a name for ${tablePath(config)}`, {
-      next: 'see that bigquery.grpcEndpoint speaks the Storage Write API',
-    });
+    throw new KpipeError(
+      'KPIPE_BIGQUERY_FAILED',
+      `BigQuery made a write stream without a name for ${tablePath(config)}`,
+      {
+        next: 'see that bigquery.grpcEndpoint speaks the Storage Write API',
+      },
+    );
   }
   return stream.name;
 }
@@ -89,10 +96,14 @@ async function createStream(client: BigQueryWriteClient, { config }: BigQueryCon
 async function finalizeStream(client: BigQueryWriteClient, stream: string, rows: number): Promise<void> {
   const [answer] = await client.finalizeWriteStream({ name: stream }, { timeout: requestDeadlineMs });
   if (String(answer.rowCount) !== String(rows)) {
-    throw new KpipeError('KPIPE_BIGQUERY_UNREACHABLE', `a write stream holds ${String(answer.rowCount)} rows instead of ${rows}`, {
-      where: { stream },
-      next: 'the batch is written again to a new stream; nothing of this one is visible',
-    });
+    throw new KpipeError(
+      'KPIPE_BIGQUERY_UNREACHABLE',
+      `a write stream holds ${String(answer.rowCount)} rows instead of ${rows}`,
+      {
+        where: { stream },
+        next: 'the batch is written again to a new stream; nothing of this one is visible',
+      },
+    );
   }
 }
 
@@ -103,7 +114,7 @@ async function commitStream(client: BigQueryWriteClient, stream: string): Promis
   }
   // Neither open nor committed, or committed and not said so: BigQuery knows the time of a commit, a stand-in may not.
   const [state] = await client.getWriteStream({ name: stream, view: 'FULL' }, { timeout: requestDeadlineMs });
-  if (state.commitTime != null) {
+  if ((state.commitTime ?? null) !== null) {
     return 'committed';
   }
   try {
@@ -123,12 +134,14 @@ async function tryCommit(client: BigQueryWriteClient, stream: string): Promise<C
     const [answer] = await client.batchCommitWriteStreams(request, { timeout: requestDeadlineMs });
     const codes = (answer.streamErrors ?? []).map(({ code }) => String(code));
     if (codes.length === 0) {
-      return answer.commitTime == null ? 'undetermined' : 'committed';
+      return (answer.commitTime ?? null) === null ? 'undetermined' : 'committed';
     }
     if (codes.every((code) => code === 'STREAM_ALREADY_COMMITTED')) {
       return 'committed';
     }
-    return codes.some((code) => code === 'STREAM_NOT_FOUND' || code === 'TABLE_NOT_FOUND') ? 'not-found' : 'undetermined';
+    return codes.some((code) => code === 'STREAM_NOT_FOUND' || code === 'TABLE_NOT_FOUND')
+      ? 'not-found'
+      : 'undetermined';
   } catch (error) {
     switch (grpcNameOf(error)) {
       case 'NOT_FOUND':
@@ -179,7 +192,9 @@ function appendRows(client: BigQueryWriteClient, stream: string, rows: readonly 
     });
     // Stays on for as long as the call lives: an 'error' that nobody listens to ends the process.
     call.on('error', reject);
-    call.on('close', () => reject(Object.assign(new Error('the connection closed before all rows were acknowledged'), { code: 14 })));
+    call.on('close', () =>
+      reject(Object.assign(new Error('the connection closed before all rows were acknowledged'), { code: 14 })),
+    );
     send();
   }).finally(() => {
     call.end();
@@ -204,15 +219,19 @@ function problemOf(response: AppendRowsResponse, range: RequestRange): AppendOut
   const rowErrors = response.rowErrors ?? [];
   if (rowErrors.length > 0) {
     // The message may quote the value; the code cannot.
-    const named = rowErrors.map(({ index, code }) => ({ index: range.start + Number(index ?? 0), message: `BigQuery: ${String(code)}` }));
+    const named = rowErrors.map(({ index, code }) => ({
+      index: range.start + Number(index ?? 0),
+      message: `BigQuery: ${String(code)}`,
+    }));
     return { kind: 'row-errors', rows: named };
   }
-  const name = grpcNameOf(response.error);
-  if (response.error == null || name === 'OK' || name === 'ALREADY_EXISTS') {
+  const status = response.error ?? null;
+  const name = grpcNameOf(status);
+  if (status === null || name === 'OK' || name === 'ALREADY_EXISTS') {
     return null;
   }
   if (name === 'INVALID_ARGUMENT') {
     return { kind: 'refused', range };
   }
-  return Object.assign(new Error(response.error.message ?? name ?? 'no reason given'), { code: response.error.code });
+  return Object.assign(new Error(status.message ?? name ?? 'no reason given'), { code: status.code });
 }

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import protobuf from 'protobufjs';
 import { describe, expect, test } from 'vitest';
 
@@ -18,7 +18,8 @@ function decode(encoded: Buffer): Record<string, string> {
   const plain = AnalyticsRowMessage.toObject(message, { longs: String, bytes: String });
   return Object.fromEntries(
     Object.entries(plain).map(([name, value]) => {
-      const isText = columns.find((column) => column.name === name)?.type !== 'INT64' && !/^(time|ingested_at)$/.test(name);
+      const isText =
+        columns.find((column) => column.name === name)?.type !== 'INT64' && !/^(time|ingested_at)$/.test(name);
       return [name, isText ? Buffer.from(String(value), 'base64').toString('latin1') : String(value)];
     }),
   );
@@ -62,11 +63,29 @@ describe('a row as protobuf', () => {
   });
 
   test.each([
-    -(2n ** 63n), -1n, 0n, 127n, 128n, 2n ** 31n, 2n ** 32n - 1n, 2n ** 32n, 2n ** 53n - 1n, 2n ** 53n, 2n ** 53n + 1n, 2n ** 63n - 1n,
+    -(2n ** 63n),
+    -1n,
+    0n,
+    127n,
+    128n,
+    2n ** 31n,
+    2n ** 32n - 1n,
+    2n ** 32n,
+    2n ** 53n - 1n,
+    2n ** 53n,
+    2n ** 53n + 1n,
+    2n ** 63n - 1n,
   ])('time %s keeps its 64 bits', (timeMicros) => {
     const row: AnalyticsRow = {
-      offset: 0n, id: Buffer.from('a'), source: Buffer.from('b'), type: Buffer.from('c'), subject: null, timeMicros,
-      data: null, extensions: null, ingestedAtMs: 0,
+      offset: 0n,
+      id: Buffer.from('a'),
+      source: Buffer.from('b'),
+      type: Buffer.from('c'),
+      subject: null,
+      timeMicros,
+      data: null,
+      extensions: null,
+      ingestedAtMs: 0,
     };
     expect(decode(createRowEncoder('t', 0)(row))['time']).toBe(String(timeMicros));
   });
@@ -74,8 +93,15 @@ describe('a row as protobuf', () => {
   test('a long data text is carried byte for byte', () => {
     const data = Buffer.from(`{"n":9007199254740993,"x":1.10,"e":1e400,"s":"${'ü'.repeat(200_000)}"}`);
     const row: AnalyticsRow = {
-      offset: 7n, id: Buffer.from('a'), source: Buffer.from('b'), type: Buffer.from('c'), subject: null, timeMicros: 1n,
-      data, extensions: null, ingestedAtMs: 0,
+      offset: 7n,
+      id: Buffer.from('a'),
+      source: Buffer.from('b'),
+      type: Buffer.from('c'),
+      subject: null,
+      timeMicros: 1n,
+      data,
+      extensions: null,
+      ingestedAtMs: 0,
     };
     const decoded = decode(createRowEncoder('t', 0)(row))['data'] ?? '';
     expect(Buffer.from(decoded, 'latin1').equals(data)).toBe(true);

@@ -7,15 +7,17 @@ import { KpipeError } from '../../../src/lib/errors.ts';
 import { AssignmentLostError } from '../../../src/lib/ports.ts';
 
 const config: BigQueryConfig = { project: 'shop-prod', dataset: 'analytics', table: 'events', write: 'storage' };
-const grpc = (code: number, message = 'said the server'): Error => Object.assign(new Error(message), { code, details: message });
-const rest = (code: number, reason: string): Error => Object.assign(new Error('said the server'), { code, errors: [{ reason }] });
+const grpc = (code: number, message = 'said the server'): Error =>
+  Object.assign(new Error(message), { code, details: message });
+const rest = (code: number, reason: string): Error =>
+  Object.assign(new Error('said the server'), { code, errors: [{ reason }] });
 const system = (code: string): Error => Object.assign(new Error(`connect ${code} 127.0.0.1:1`), { code });
 
 const never = (): never => {
   throw new Error('not asked in this test');
 };
 const sink = new AnalyticsSink({
-  group: { committed: never, assignment: never },
+  group: { committed: never },
   streams: { create: never, append: never, finalize: never, commit: never },
   countBatch: never,
   startPosition: never,
@@ -66,9 +68,25 @@ describe('what a failure of the group’s commit means', () => {
   test.each([
     ['a lost assignment', new AssignmentLostError('gone'), 'retry'],
     ['brokers that are away', new KpipeError('KPIPE_KAFKA_UNREACHABLE', 'no broker'), 'retry'],
-    ['a coordinator that moves', new KpipeError('KPIPE_KAFKA_FAILED', 'x', { cause: Object.assign(new Error(), { apiId: 'NOT_COORDINATOR' }) }), 'retry'],
-    ['no right on the group', new KpipeError('KPIPE_KAFKA_FAILED', 'x', { cause: Object.assign(new Error(), { apiId: 'GROUP_AUTHORIZATION_FAILED' }) }), 'fatal'],
-    ['metadata that the cluster does not keep', new KpipeError('KPIPE_KAFKA_FAILED', 'x', { cause: Object.assign(new Error(), { type: 'OFFSET_METADATA_TOO_LARGE' }) }), 'fatal'],
+    [
+      'a coordinator that moves',
+      new KpipeError('KPIPE_KAFKA_FAILED', 'x', { cause: Object.assign(new Error(), { apiId: 'NOT_COORDINATOR' }) }),
+      'retry',
+    ],
+    [
+      'no right on the group',
+      new KpipeError('KPIPE_KAFKA_FAILED', 'x', {
+        cause: Object.assign(new Error(), { apiId: 'GROUP_AUTHORIZATION_FAILED' }),
+      }),
+      'fatal',
+    ],
+    [
+      'metadata that the cluster does not keep',
+      new KpipeError('KPIPE_KAFKA_FAILED', 'x', {
+        cause: Object.assign(new Error(), { type: 'OFFSET_METADATA_TOO_LARGE' }),
+      }),
+      'fatal',
+    ],
     ['lost records', new KpipeError('KPIPE_RECORDS_LOST', 'x'), 'fatal'],
   ] as const)('%s', (_what, error, expected) => {
     expect(sink.classify(error)).toBe(expected);
