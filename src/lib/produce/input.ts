@@ -31,7 +31,7 @@ export function produceInput(topic: string | undefined, flags: InputFlags, stdin
       ...(topic === undefined ? {} : { topic }),
       ...(seed === undefined ? {} : { seed }),
       ...(run === undefined ? {} : { run }),
-      ...(broken === undefined ? {} : { brokenShare: shareOf(broken) ?? wrong(`--broken ${broken} is not a share`, 'write it as 0.5% or 0.005') }),
+      ...(broken === undefined ? {} : { brokenShare: parseShare(broken) ?? wrong(`--broken ${broken} is not a share`, 'write it as 0.5% or 0.005') }),
     };
   }
   for (const [name, value] of Object.entries({ seed, run, broken })) {
@@ -49,7 +49,8 @@ export function produceInput(topic: string | undefined, flags: InputFlags, stdin
   return { kind: 'lines', topic, file: fromStdin ? stdin : file, ...(key === undefined ? {} : { keyField: key }) };
 }
 
-function shareOf(text: string): number | undefined {
+/** `0.5%` or `0.005`; undefined when the text is not a share. */
+export function parseShare(text: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?)(%)?$/.exec(text);
   const share = match === null ? Number.NaN : Number(match[1]) / (match[2] === undefined ? 1 : 100);
   return share >= 0 && share <= 1 ? share : undefined;

@@ -51,7 +51,7 @@ export async function* recordsFromLines(
 export interface GeneratedOptions extends ShopOptions {
   readonly kind: ProducerKind;
   /** What the shop's topics are called here; a topic without a name is left out. */
-  readonly topics: Readonly<Partial<Record<ShopTopic, string>>>;
+  readonly topics: Readonly<Partial<Record<ShopTopic, string | undefined>>>;
 }
 
 const generatedAtOnce = 500;
