@@ -74,7 +74,7 @@ function verdict({ ok: good, topics, problems, seconds, seed }: DemoReport): rea
     return [
       [ok('nothing lost, nothing twice'), `: each of ${acked} records has exactly the one row or dead letter that it must have`, tail],
       dim(`dead letters, all expected: ${reasonsText(topics)}`),
-      dim('latency: from Kafka’s timestamp (analytics: from the ack) until the row was stored'),
+      dim('latency: from Kafka’s timestamp until the row was stored (analytics: from the ack until the commit)'),
     ];
   }
   return [[bad('not as it must be'), tail], ...problems.map((problem): Line => [bad('! '), problem])];

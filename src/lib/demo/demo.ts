@@ -6,6 +6,7 @@ import type { ClusterAdmin } from '../ports.ts';
 import { createPositionReader } from '../postgres/positions.ts';
 import type { ShopTopic } from '../shop/types.ts';
 import { awaitArrival, type Arrival } from './arrival.ts';
+import { CommitTrail } from './commit-trail.ts';
 import { DeadLetterCollector } from './dead-letters.ts';
 import { compareTopic, type TopicFindings } from './findings.ts';
 import { prepare } from './prepare.ts';
@@ -23,7 +24,7 @@ export interface DemoTopic {
   readonly deadLetters: number;
   readonly deadLettersByReason: Readonly<Record<string, number>>;
   readonly lagRecords: number;
-  /** From Kafka's timestamp until the row was there; for BigQuery from the ack. null: no row. */
+  /** From Kafka's timestamp until the row was there; for BigQuery from the ack until the role's commit. null: no row. */
   readonly latencyP50Ms: number | null;
   readonly latencyP99Ms: number | null;
 }
@@ -81,16 +82,18 @@ async function runWithRoles(demo: Demo, roles: RoleProcesses): Promise<DemoRepor
   await roles.ready(admin, config, options.signal);
   starting.done(`${topics.join(', ')}: consuming`);
   const deadLetters = await DeadLetterCollector.open(config, admin, topics, run);
+  const { analytics } = config.roles;
+  const trail = analytics === undefined ? null : new CommitTrail(admin, analytics.group, analytics.topic);
   try {
     const publishedAt = Date.now();
     const shop = await publish(demo);
     const arrival = await arrive(demo, shop, roles);
     const seconds = (Date.now() - publishedAt) / 1000;
     const endings = await roles.stop();
-    const findings = await check(demo, shop, deadLetters);
+    const findings = await check(demo, shop, deadLetters, trail);
     return report(demo, { shop, arrival, seconds, endings, ...findings });
   } finally {
-    await deadLetters.close();
+    await Promise.all([deadLetters.close(), trail?.close()]);
   }
 }
 
@@ -138,14 +141,19 @@ interface Findings {
   readonly deadLettersRead: boolean;
 }
 
-async function check({ config, topics, options }: Demo, shop: ShopRun, deadLetters: DeadLetterCollector): Promise<Findings> {
+async function check(
+  { config, topics, options }: Demo,
+  shop: ShopRun,
+  deadLetters: DeadLetterCollector,
+  trail: CommitTrail | null,
+): Promise<Findings> {
   const step = begin(options, 'check');
   const deadLettersRead = await deadLetters.readToEnd(options.signal);
   const findings = new Map<ShopTopic, TopicFindings>();
   for (const topic of topics) {
     const acked = shop.acked.get(topic) ?? [];
     const name = config.roles[topic]?.topic ?? topic;
-    findings.set(topic, compareTopic(name, acked, await rowsOf(config, topic, acked), deadLetters.of(name)));
+    findings.set(topic, compareTopic(name, acked, await rowsOf(config, topic, acked, trail), deadLetters.of(name)));
   }
   step.done('each row and dead letter held against what was acked');
   return { findings, deadLettersRead };
