@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Flags } from '@oclif/core';
 
 import { KpipeCommand, type SharedFlags } from '../cli/base-command.ts';
-import { sandboxProgressLine } from '../cli/output/sandbox-view.ts';
+import { sandboxProgressLine } from '../cli/views/sandbox.ts';
 import { demoView, showDemoProgress } from '../cli/views/demo.ts';
 import { loadConfig, type Config } from '../lib/config/load.ts';
 import { parseRecordRate } from '../lib/config/units.ts';

@@ -1,5 +1,5 @@
 import { KpipeCommand } from '../../cli/base-command.ts';
-import { sandboxDownView, sandboxProgressLine } from '../../cli/output/sandbox-view.ts';
+import { sandboxDownView, sandboxProgressLine } from '../../cli/views/sandbox.ts';
 import { sandboxDirectory } from '../../lib/sandbox/directory.ts';
 import { stopSandbox } from '../../lib/sandbox/sandbox.ts';
 import type { SandboxDown, SandboxProgress } from '../../lib/sandbox/types.ts';

@@ -1,7 +1,7 @@
 import { Flags } from '@oclif/core';
 
 import { KpipeCommand } from '../../cli/base-command.ts';
-import { sandboxProgressLine, sandboxResetView } from '../../cli/output/sandbox-view.ts';
+import { sandboxProgressLine, sandboxResetView } from '../../cli/views/sandbox.ts';
 import { sandboxDirectory } from '../../lib/sandbox/directory.ts';
 import { resetSandbox } from '../../lib/sandbox/sandbox.ts';
 import type { SandboxProgress, SandboxReset } from '../../lib/sandbox/types.ts';

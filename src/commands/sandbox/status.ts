@@ -1,7 +1,7 @@
 import { Flags } from '@oclif/core';
 
 import { KpipeCommand } from '../../cli/base-command.ts';
-import { sandboxStatusView } from '../../cli/output/sandbox-view.ts';
+import { sandboxStatusView } from '../../cli/views/sandbox.ts';
 import { sandboxDirectory } from '../../lib/sandbox/directory.ts';
 import { sandboxStatus } from '../../lib/sandbox/sandbox.ts';
 import type { SandboxStatus } from '../../lib/sandbox/types.ts';

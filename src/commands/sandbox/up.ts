@@ -1,7 +1,7 @@
 import { Flags } from '@oclif/core';
 
 import { KpipeCommand } from '../../cli/base-command.ts';
-import { sandboxProgressLine, sandboxUpView } from '../../cli/output/sandbox-view.ts';
+import { sandboxProgressLine, sandboxUpView } from '../../cli/views/sandbox.ts';
 import { sandboxDirectory } from '../../lib/sandbox/directory.ts';
 import { parsePorts } from '../../lib/sandbox/ports.ts';
 import { startSandbox } from '../../lib/sandbox/sandbox.ts';

@@ -9,7 +9,7 @@ import type {
   ServerStatus,
 } from '../../lib/sandbox/types.ts';
 import type { View } from '../base-command.ts';
-import { bad, dim, type Line, ok, strong, warn } from './text.ts';
+import { bad, dim, type Line, ok, strong, warn } from '../output/text.ts';
 
 /** A line of progress for the person who waits. */
 export function sandboxProgressLine(progress: SandboxProgress): Line {
