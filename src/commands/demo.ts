@@ -27,10 +27,20 @@ export default class Demo extends KpipeCommand {
     '<%= config.bin %> <%= command.id %> --no-sandbox --config kpipe.yaml --json',
   ];
   static override flags = {
-    sandbox: Flags.boolean({ default: true, allowNo: true, description: 'start the sandbox; --no-sandbox uses the servers of kpipe.yaml' }),
+    sandbox: Flags.boolean({
+      default: true,
+      allowNo: true,
+      description: 'start the sandbox; --no-sandbox uses the servers of kpipe.yaml',
+    }),
     count: Flags.integer({ default: 100_000, min: 100, max: 5_000_000, description: 'records to publish' }),
-    rate: Flags.string({ default: '5k/s', helpValue: 'N/s', description: 'records a second, of all producers together' }),
-    seed: Flags.integer({ description: 'the same seed gives the same content under new ids (default: a random one, reported)' }),
+    rate: Flags.string({
+      default: '5k/s',
+      helpValue: 'N/s',
+      description: 'records a second, of all producers together',
+    }),
+    seed: Flags.integer({
+      description: 'the same seed gives the same content under new ids (default: a random one, reported)',
+    }),
     broken: Flags.string({ default: '0.5%', helpValue: 'SHARE', description: 'the share of broken records' }),
   };
 
@@ -43,14 +53,19 @@ export default class Demo extends KpipeCommand {
     }
     const config = flags.sandbox ? await this.#sandbox() : this.#servers(flags);
     const { runDemo } = await import('../lib/demo/demo.ts');
-    const show = showDemoProgress({ say: (line) => this.say(line), progress: (label, total) => this.progress(label, total) });
+    const show = showDemoProgress({
+      say: (line) => this.say(line),
+      progress: (label, total) => this.progress(label, total),
+    });
     const report = await runDemo(config, {
       count: flags.count,
       ratePerSec,
       brokenShare,
       seed: flags.seed ?? randomInt(2 ** 31),
       commandLine: [process.execPath, join(this.config.root, 'bin', 'run.js')],
-      logDirectory: flags.sandbox ? sandboxPaths(sandboxDirectory(process.env)).logs : join(tmpdir(), `kpipe-demo-${process.pid}`),
+      logDirectory: flags.sandbox
+        ? sandboxPaths(sandboxDirectory(process.env)).logs
+        : join(tmpdir(), `kpipe-demo-${process.pid}`),
       signal: this.interruption(),
       report: show,
     });
@@ -71,9 +86,13 @@ export default class Demo extends KpipeCommand {
   #servers(flags: SharedFlags): Config {
     const config = this.configuration(flags);
     if (config.protected) {
-      throw new KpipeError('KPIPE_REFUSED', `the context ${config.context ?? config.pipeline} is protected: the demo writes into its topics and stores`, {
-        next: 'run it in the sandbox: kpipe demo',
-      });
+      throw new KpipeError(
+        'KPIPE_REFUSED',
+        `the context ${config.context ?? config.pipeline} is protected: the demo writes into its topics and stores`,
+        {
+          next: 'run it in the sandbox: kpipe demo',
+        },
+      );
     }
     return config;
   }
