@@ -104,7 +104,7 @@ function asRoot() {
   if (!has('sudo')) {
     return undefined;
   }
-  const asks = process.stdin.isTTY === true;
+  const asks = process.stdin.isTTY;
   return asks || spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' }).status === 0 ? ['sudo'] : undefined;
 }
 
