@@ -23,9 +23,9 @@ export interface ShowOptions {
 
 /**
  * A Ctrl-C under npx, npm run or kpipe's own launcher comes twice at once: from the terminal, which tells the whole process group,
- * and from the parent, which passes it on. Signals closer together than this are one; no hand is as quick.
+ * and from the parent, which passes it on. Signals closer together than this are one: wide enough for a busy machine.
  */
-const sameSignalMs = 200;
+const sameSignalMs = 500;
 
 /** The flags that every command has, as parsed. */
 export interface SharedFlags {

@@ -117,7 +117,7 @@ describe(`a Node that is too old (${oldNode ?? 'none here: this one pretends'})`
     const running = launched();
     await childOf(running);
     process.kill(-running.pid, 'SIGINT');
-    await running.shows(/SIGINT came[^]*SIGINT came/);
+    await running.shows(/draining: stopped by SIGINT/);
     running.child.stdin.end();
     const ended = await running.ended;
 
@@ -125,12 +125,24 @@ describe(`a Node that is too old (${oldNode ?? 'none here: this one pretends'})`
     expect(ended.stdout.match(/draining/g)).toHaveLength(1);
   });
 
+  test('given a signal, when the same comes right behind it, then the two are one', async () => {
+    const running = launched();
+    const child = await childOf(running);
+    process.kill(child.pid, 'SIGINT');
+    await running.shows(/SIGINT came/);
+    process.kill(child.pid, 'SIGINT');
+    await running.shows(/SIGINT came[^]*SIGINT came/);
+    running.child.stdin.end();
+
+    expect(await running.ended).toMatchObject({ code: 3, signal: null });
+  });
+
   test('given a draining child, when Ctrl-C comes again, then it ends at once', async () => {
     const running = launched();
     await childOf(running);
     process.kill(-running.pid, 'SIGINT');
     await running.shows(/draining/);
-    await vi.waitUntil(() => !signalGroup(running.pid, 'SIGINT'), { timeout: 10_000, interval: 300 });
+    await vi.waitUntil(() => !signalGroup(running.pid, 'SIGINT'), { timeout: 10_000, interval: 700 });
     const ended = await running.ended;
 
     expect(ended).toMatchObject({ code: 130, signal: null });
