@@ -25,8 +25,9 @@ export interface DoctorOptions {
   readonly nowMs: number;
 }
 
-/** Probes keep the deadline themselves and close what they opened; this is how long that may take. */
-const cleanUpMs = 1000;
+/** Probes keep the deadline themselves; loading their drivers before it and closing what they opened after it take time too. */
+const marginMs = 3000;
+const insufficientPrivilege = '42501';
 
 /** Looks at every store that kpipe.yaml names. Changes nothing; a store that is away is a failed check, never an error. */
 export async function examine(config: Config, options: DoctorOptions): Promise<DoctorReport> {
@@ -53,8 +54,8 @@ function postgresLooks(config: Config, postgres: PostgresConfig, options: Doctor
   return [
     look({ store: 'postgres', name: 'primary', setting: 'postgres.primary' }, deadlineMs, async () => {
       const facts = await probePostgres(postgres.primary, deadlineMs);
-      // A standby cannot be migrated, and says so by its role.
-      const pending = facts.inRecovery ? [] : await pendingMigrations(config, postgres, options.nowMs);
+      // A standby cannot be migrated and says so by its role; who may not write is told that first.
+      const pending = facts.inRecovery || facts.mayWrite === false ? null : await pendingMigrations(config, postgres, options.nowMs);
       return primaryFindings(facts, pending);
     }),
     ...postgres.replicas.map((replica) =>
@@ -65,8 +66,8 @@ function postgresLooks(config: Config, postgres: PostgresConfig, options: Doctor
   ];
 }
 
-/** What `kpipe migrate` would do, by asking it. */
-async function pendingMigrations(config: Config, postgres: PostgresConfig, nowMs: number): Promise<PendingMigrations> {
+/** What `kpipe migrate` would do, by asking it; null where this user may not know. */
+async function pendingMigrations(config: Config, postgres: PostgresConfig, nowMs: number): Promise<PendingMigrations | null> {
   const pool = await openPool(postgres, { applicationName: 'kpipe:doctor', max: 1 });
   try {
     const steps = await migrate(pool, {
@@ -76,6 +77,11 @@ async function pendingMigrations(config: Config, postgres: PostgresConfig, nowMs
       planOnly: true,
     });
     return steps.filter(({ applied }) => !applied).map(({ kind, name }) => `${kind} ${name}`);
+  } catch (error) {
+    if (error instanceof KpipeError && error.where['sqlstate'] === insufficientPrivilege) {
+      return null;
+    }
+    throw error;
   } finally {
     await pool.end();
   }
@@ -96,7 +102,7 @@ async function look(
   probe: () => Promise<readonly Finding[]>,
 ): Promise<readonly CheckResult[]> {
   const startedAt = performance.now();
-  const findings = await withDeadline(probe(), deadlineMs + cleanUpMs, 'no answer').catch((error: unknown) => [failureFinding(server, error)]);
+  const findings = await withDeadline(probe(), deadlineMs + marginMs, 'no answer').catch((error: unknown) => [failureFinding(server, error)]);
   const ms = Math.round(performance.now() - startedAt);
   return findings.map((finding) => ({
     name: finding.name,

@@ -5,16 +5,17 @@ import { clockFinding, failing, fine, warning, type Finding } from './check.ts';
 /** PostgreSQL 12 is past its end of life. */
 const oldestVersion = 130_000;
 
-/** What a migration would do now, by name; empty when the schema is complete. */
+/** What `kpipe migrate` would do now, by name; empty when the schema is complete. */
 export type PendingMigrations = readonly string[];
 
-export function primaryFindings(facts: PostgresFacts, pending: PendingMigrations): readonly Finding[] {
+/** @param pending null: not known */
+export function primaryFindings(facts: PostgresFacts, pending: PendingMigrations | null): readonly Finding[] {
   return [
     ...commonFindings('primary', facts),
     facts.inRecovery
       ? failing('primary role', 'is a standby: it takes no writes', 'name the primary in postgres.primary; was there a failover?')
       : fine('primary role', 'takes writes'),
-    schemaFinding(facts, pending),
+    ...(pending === null ? [] : [schemaFinding(facts, pending)]),
     writeFinding(facts),
   ];
 }

@@ -1,0 +1,248 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+
+import type { TopicsApplyResult } from '../../src/commands/topics/apply.ts';
+import type { TopicsDescribeResult } from '../../src/commands/topics/describe.ts';
+import type { TopicsListResult } from '../../src/commands/topics/list.ts';
+import type { TopicsPlanResult } from '../../src/commands/topics/plan.ts';
+import { loadConfig } from '../../src/lib/config/load.ts';
+import { openKafkaAdmin } from '../../src/lib/kafka/admin.ts';
+import { pipelineDirectory } from '../support/pipeline-file.ts';
+import { kpipe, type Ended } from '../support/run-kpipe.ts';
+import { uniqueTopic } from '../support/servers.ts';
+
+const servers = inject('servers');
+const replicas = Math.min(3, servers.brokers.length);
+const directory = pipelineDirectory();
+const made: string[] = [];
+
+interface Declared {
+  readonly partitions?: string;
+  readonly retention?: string;
+  readonly replicationFactor?: number;
+  readonly config?: string;
+  readonly brokers?: readonly string[];
+}
+
+/** A kpipe.yaml with one topic and role events on it, so that a dead-letter topic follows. */
+function pipeline(topic: string, declared: Declared = {}): string {
+  const { partitions = '{basis: consumers, consumers: 2}', retention = '7d', replicationFactor = replicas, config = '{}', brokers = servers.brokers } = declared;
+  made.push(topic, `${topic}.dlq`);
+  return directory.write(
+    `pipeline: test
+kafka: {brokers: [${brokers.join(', ')}]}
+topics:
+  ${topic}: {partitions: ${partitions}, replicationFactor: ${replicationFactor}, retention: ${retention}, config: ${config}}
+roles:
+  events: {topic: ${topic}, group: ${topic}-group, deadLetters: ${topic}.dlq}
+postgres: {primary: 'postgres://kpipe@127.0.0.1:1/kpipe'}
+contexts:
+  prod: {protected: true}
+`,
+    `${topic}.yaml`,
+  );
+}
+
+const run = (...args: readonly string[]): Promise<Ended> => kpipe(args, directory.options);
+const plan = (file: string, ...more: readonly string[]): Promise<Ended> => run('topics', 'plan', '-c', file, ...more);
+const apply = (file: string, ...more: readonly string[]): Promise<Ended> => run('topics', 'apply', '-c', file, ...more);
+
+function json<Result>({ stdout }: Ended): Result {
+  return JSON.parse(stdout) as Result;
+}
+
+/** The one topic's changes, by what they change. */
+function changesOf({ changes }: TopicsPlanResult): Readonly<Record<string, readonly unknown[]>> {
+  return Object.fromEntries(changes.map(({ topic, kind, key, from, to }) => [`${topic} ${key ?? kind}`, [from, to]]));
+}
+
+const { kafka } = loadConfig({ file: servers.config, cwd: '/', env: process.env });
+const admin = await openKafkaAdmin(kafka);
+
+afterAll(async () => {
+  await Promise.all([...new Set(made)].map((topic) => admin.deleteTopic(topic).catch(() => undefined)));
+  await admin.close();
+});
+
+describe('from nothing to in sync', () => {
+  const topic = uniqueTopic('cli');
+  const dlq = `${topic}.dlq`;
+
+  test('plan shows what would be made, changes nothing, and exits 3', async () => {
+    const file = pipeline(topic);
+    const planned = await plan(file, '--json');
+    expect(planned.code).toBe(3);
+    expect(changesOf(json(planned))).toEqual({
+      [`${topic} create`]: [null, { partitions: 2, replicationFactor: replicas, config: { 'retention.ms': '604800000' } }],
+      [`${dlq} create`]: [null, { partitions: 1, replicationFactor: replicas, config: { 'retention.ms': '2592000000' } }],
+    });
+    const shown = await plan(file);
+    expect(shown.stdout).toContain(`+ ${topic} `);
+    expect(shown.stdout).toContain('plan: 2 create, 0 update, 0 delete, 0 warnings');
+    expect(await admin.describeTopics([topic, dlq])).toEqual([]);
+  });
+
+  test('list shows that they are missing', async () => {
+    const listed = json<TopicsListResult>(await run('topics', 'list', '-c', pipeline(topic), '--json'));
+    expect(listed.topics.find((each) => each.topic === dlq)).toMatchObject({ exists: false, partitions: null, origin: 'deadLetters', roles: ['events'] });
+  });
+
+  test('apply without a terminal wants --yes, and changes nothing', async () => {
+    const refused = await apply(pipeline(topic));
+    expect(refused).toMatchObject({ code: 4, stdout: '' });
+    expect(refused.stderr).toContain('KPIPE_CONFIRMATION_REQUIRED');
+    expect(refused.stderr).toContain('--yes');
+    expect(await admin.describeTopics([topic])).toEqual([]);
+  });
+
+  test('apply makes them', async () => {
+    const applied = await apply(pipeline(topic), '--yes', '--json');
+    expect(applied.code).toBe(0);
+    const result = json<TopicsApplyResult>(applied);
+    expect(result).toMatchObject({ failed: [], notDone: [], inSync: [] });
+    expect(result.done.map((change) => change.topic)).toEqual([topic, dlq]);
+    const described = await admin.describeTopics([topic, dlq]);
+    expect(described.map(({ partitions }) => partitions.length)).toEqual([2, 1]);
+  });
+
+  test('then plan is in sync with exit 0, and apply does nothing, also without --yes', async () => {
+    const file = pipeline(topic);
+    const planned = await plan(file, '--json');
+    expect(planned.code).toBe(0);
+    const result = json<TopicsPlanResult>(planned);
+    expect(result.changes).toEqual([]);
+    expect(result.inSync).toEqual([{ topic, keptKeys: [] }, { topic: dlq, keptKeys: [] }]);
+    const applied = await apply(file);
+    expect(applied).toMatchObject({ code: 0, stdout: 'in sync: 2 topics as declared, nothing to do\n' });
+  });
+
+  test('describe shows what is there and what is declared', async () => {
+    const described = json<TopicsDescribeResult>(await run('topics', 'describe', topic, '-c', pipeline(topic), '--json'));
+    expect(described).toMatchObject({ topic, origin: 'declared', roles: ['events'], replicationFactor: replicas });
+    expect(described.partitions.map(({ partition, highWatermark, records }) => [partition, highWatermark, records])).toEqual([[0, '0', '0'], [1, '0', '0']]);
+    expect(described.config).toContainEqual({ key: 'retention.ms', value: '604800000', source: 'topic', declared: '604800000' });
+  });
+});
+
+describe('drift', () => {
+  const topic = uniqueTopic('cli');
+
+  beforeAll(async () => {
+    expect((await apply(pipeline(topic), '--yes')).code).toBe(0);
+  });
+
+  test('keys set outside the file stay and are no drift', async () => {
+    await admin.alterConfigs({ topic, set: { 'segment.ms': '50000' } });
+    await expect.poll(async () => json<TopicsPlanResult>(await plan(pipeline(topic), '--json')).inSync, { timeout: 20_000 }).toContainEqual({ topic, keptKeys: ['segment.ms'] });
+  });
+
+  test('is shown with its risk, and repaired', async () => {
+    const file = pipeline(topic, { partitions: '4', retention: '1d' });
+    const shown = await plan(file);
+    expect(shown.code).toBe(3);
+    expect(shown.stdout).toMatch(/retention\.ms +7d → 1d/);
+    expect(shown.stdout).toMatch(/partitions +2 → 4 +! keyed topic: key → partition mapping changes for new records/);
+    expect((await apply(file, '--yes')).code).toBe(0);
+    expect((await plan(file)).code).toBe(0);
+    expect((await admin.topicConfigs([topic])).get(topic)?.get('segment.ms')).toMatchObject({ value: '50000', source: 'topic' });
+  });
+
+  test('a saved plan is applied once; then the cluster is no longer as it saw it', async () => {
+    const file = pipeline(topic, { partitions: '4', retention: '2d' });
+    const saved = join(directory.path, `${topic}.json`);
+    const planned = await plan(file, '--out', saved, '--json');
+    expect(JSON.parse(readFileSync(saved, 'utf8'))).toEqual(json(planned));
+    expect((await apply(file, saved, '--yes')).code).toBe(0);
+    expect((await admin.topicConfigs([topic])).get(topic)?.get('retention.ms')?.value).toBe('172800000');
+    const again = await apply(file, saved, '--yes', '--json');
+    expect(again.code).toBe(4);
+    expect(json(again)).toMatchObject({ error: { code: 'KPIPE_PLAN_STALE' } });
+  });
+
+  test('a plan for another cluster, and a file that is none', async () => {
+    const file = pipeline(topic, { partitions: '4', retention: '3d' });
+    const saved = join(directory.path, 'other.json');
+    await plan(file, '--out', saved);
+    directory.write(readFileSync(saved, 'utf8').replace(/"clusterId": "[^"]*"/, '"clusterId": "elsewhere"'), 'other.json');
+    const other = await apply(file, saved, '--yes');
+    expect(other).toMatchObject({ code: 4 });
+    expect(other.stderr).toContain('KPIPE_PLAN_STALE the plan was made for cluster elsewhere');
+    const none = await apply(file, directory.write('{"changes": []}', 'none.json'), '--yes');
+    expect(none).toMatchObject({ code: 2 });
+    expect(none.stderr).toContain('KPIPE_INPUT_INVALID');
+    expect((await admin.topicConfigs([topic])).get(topic)?.get('retention.ms')?.value).toBe('172800000');
+  });
+
+  test('when a part fails, the rest is told as done and not done, with exit 5', async () => {
+    const file = pipeline(topic, { partitions: '5', retention: '30h' });
+    const planned = json<TopicsPlanResult>(await plan(file, '--json'));
+    // A plan whose partitions were made impossible by hand: the cluster refuses that step after it has taken the first.
+    const changes = planned.changes.map((change) => (change.kind === 'partitions' ? { ...change, to: 1 } : change));
+    const saved = directory.write(JSON.stringify({ ...planned, changes }), `${topic}-broken.json`);
+    const applied = await apply(file, saved, '--yes', '--json');
+    expect(applied.code).toBe(5);
+    const result = json<TopicsApplyResult>(applied);
+    expect(result.done.map(({ key }) => key)).toEqual(['retention.ms']);
+    expect(result.failed.map(({ change, code }) => [change.key, code])).toEqual([['partitions', 'KPIPE_REFUSED']]);
+    expect((await admin.topicConfigs([topic])).get(topic)?.get('retention.ms')?.value).toBe('108000000');
+    expect((await admin.describeTopics([topic]))[0]?.partitions).toHaveLength(4);
+  });
+
+  test('a protected context wants its name, not --yes', async () => {
+    const file = pipeline(topic, { partitions: '4', retention: '4d' });
+    const refused = await apply(file, '--context', 'prod', '--yes');
+    expect(refused.code).toBe(4);
+    expect(refused.stderr).toContain('--confirm=prod');
+    expect((await apply(file, '--context', 'prod', '--confirm', 'prod')).code).toBe(0);
+    expect((await plan(file)).code).toBe(0);
+  });
+
+  test('another replication factor is shown, and apply refuses before it changes anything', async () => {
+    const file = pipeline(topic, { partitions: '4', retention: '5d', replicationFactor: replicas === 1 ? 1 : replicas - 1 });
+    const planned = json<TopicsPlanResult>(await plan(file, '--json'));
+    expect(planned.changes.filter((change) => change.kind === 'replication')).toHaveLength(replicas === 1 ? 0 : 2);
+    const refused = await apply(file, '--yes');
+    expect(refused.code).toBe(replicas === 1 ? 0 : 4);
+    expect((await admin.topicConfigs([topic])).get(topic)?.get('retention.ms')?.value).toBe(replicas === 1 ? '432000000' : '345600000');
+  });
+});
+
+describe('what cannot be is refused in the plan', () => {
+  const topic = uniqueTopic('cli');
+
+  beforeAll(async () => {
+    expect((await apply(pipeline(topic), '--yes')).code).toBe(0);
+  });
+
+  test.each<[string, Declared, number, RegExp]>([
+    ['fewer partitions', { partitions: '1' }, 4, /KPIPE_REFUSED.*2 → 1 partitions/],
+    ['more replicas than brokers', { replicationFactor: 9 }, 4, /KPIPE_REFUSED.*9 replicas need as many brokers/],
+    ['an unknown key', { config: '{retention.mss: 5}' }, 2, /KPIPE_CONFIG_INVALID.*retention\.mss: did you mean retention\.ms\?/],
+    ['a bad value', { config: '{segment.ms: soon}' }, 2, /KPIPE_CONFIG_INVALID.*segment\.ms/],
+    ['more in-sync replicas than replicas', { config: '{min.insync.replicas: 9}' }, 2, /KPIPE_CONFIG_INVALID/],
+  ])('%s', async (_name, declared, code, message) => {
+    const ended = await plan(pipeline(topic, declared));
+    expect(ended.code).toBe(code);
+    expect(ended.stderr).toMatch(message);
+    expect(ended.stderr).toContain('next:');
+    expect(ended.stdout).toBe('');
+  });
+
+  test('a topic that nobody knows, with the nearest name', async () => {
+    const described = await run('topics', 'describe', topic.slice(0, -1), '-c', pipeline(topic));
+    expect(described).toMatchObject({ code: 1 });
+    expect(described.stderr).toContain(`KPIPE_TOPIC_MISSING there is no topic ${topic.slice(0, -1)}: did you mean ${topic}?`);
+  });
+
+  test('a cluster that is down, within 10 s and without a stack', async () => {
+    const startedAt = performance.now();
+    const ended = await plan(pipeline(topic, { brokers: ['127.0.0.1:1'] }), '--json');
+    // 10 s, and room for a machine that runs other tests.
+    expect(performance.now() - startedAt).toBeLessThan(20_000);
+    expect(ended.code).toBe(1);
+    expect(json(ended)).toMatchObject({ error: { code: 'KPIPE_KAFKA_UNREACHABLE', where: { brokers: '127.0.0.1:1' }, next: expect.any(String) as unknown } });
+    expect(ended.stderr).not.toContain('    at ');
+  });
+});
