@@ -11,6 +11,7 @@ const limit = 2.5;
 const cases = {
   'node -e 0': ['-e', '0'],
   'kpipe --help': [run, '--help'],
+  'kpipe --help by oclif': [run, '--json', '--help'],
   'kpipe topics plan --help': [run, 'topics', 'plan', '--help'],
   'kpipe --version': [run, '--version'],
   'kpipe context list': [run, 'context', 'list', '--config', '/nowhere/kpipe.yaml'],
