@@ -28,6 +28,8 @@ export interface GridProps {
 
 const gap = 2;
 const mark = 2;
+/** A column that must stay is not cut further. */
+const narrowest = 3;
 
 /** A table of one line a row: columns as wide as their content, fewer of them in a narrow terminal. */
 export function Grid({ columns, rows, width, selected }: GridProps): ReactElement {
@@ -67,20 +69,22 @@ export function layOut(columns: readonly GridColumn[], rows: readonly GridRow[],
     }
     placed = placed.filter(({ at }) => at !== worst.at);
   }
-  return shrinkWidest(placed, totalWidth(placed) - width);
+  while (totalWidth(placed) > width && placed.some((column) => column.width > narrowest)) {
+    placed = shrinkWidest(placed, totalWidth(placed) - width);
+  }
+  return placed;
 }
 
 function totalWidth(placed: readonly Placed[]): number {
   return placed.reduce((sum, { width }) => sum + width + gap, -gap);
 }
 
-/** What is still too wide is cut in its widest column. */
+/** What is still too wide is cut in its widest column, as far as the next widest. */
 function shrinkWidest(placed: readonly Placed[], excess: number): readonly Placed[] {
-  if (excess <= 0) {
-    return placed;
-  }
   const widest = placed.reduce((left, right) => (right.width > left.width ? right : left));
-  return placed.map((column) => (column === widest ? { ...column, width: Math.max(3, column.width - excess) } : column));
+  const next = Math.max(narrowest, ...placed.filter((column) => column !== widest).map((column) => column.width));
+  const cut = Math.min(excess, Math.max(1, widest.width - next));
+  return placed.map((column) => (column === widest ? { ...column, width: column.width - cut } : column));
 }
 
 interface LineProps {

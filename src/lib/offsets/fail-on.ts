@@ -83,11 +83,11 @@ function parseLimit(unit: 'duration' | 'count' | 'status', value: string): numbe
   }
 }
 
-/** `1000`, `5k`, `2M`. */
+/** `1000`, `5k`, `2M`; not `5m`, which are minutes. */
 function parseCount(text: string): number | undefined {
-  const match = /^(\d+(?:\.\d+)?)([km])?$/i.exec(text);
-  const scale = { '': 1, k: 1000, m: 1_000_000 }[(match?.[2] ?? '').toLowerCase()];
-  return match === null || scale === undefined ? undefined : Number(match[1]) * scale;
+  const match = /^(\d+(?:\.\d+)?)([kM])?$/.exec(text);
+  const scale = match?.[2] === undefined ? 1 : match[2] === 'k' ? 1000 : 1_000_000;
+  return match === null ? undefined : Number(match[1]) * scale;
 }
 
 export interface LagProblem {

@@ -35,7 +35,9 @@ function lagRecordsOf(partition: PartitionObservation): Known<bigint> {
   if (firstUnread?.kind === 'nothing') {
     return known(0n);
   }
-  return known(highWatermark - (position > logStartOffset ? position : logStartOffset));
+  const from = position > logStartOffset ? position : logStartOffset;
+  // The log's start and end are read one after the other: meanwhile the rest may have expired.
+  return known(highWatermark > from ? highWatermark - from : 0n);
 }
 
 type TimeLag = Known<number> & { readonly method: LagFigures['timeLagMethod'] };
