@@ -49,9 +49,9 @@ const run = (...args: readonly string[]): Promise<Ended> => kpipe(args, director
 const plan = (file: string, ...more: readonly string[]): Promise<Ended> => run('topics', 'plan', '-c', file, ...more);
 const apply = (file: string, ...more: readonly string[]): Promise<Ended> => run('topics', 'apply', '-c', file, ...more);
 
-function json<Result>({ stdout }: Ended): Result {
-  return JSON.parse(stdout) as Result;
-}
+const json = ({ stdout }: Ended): unknown => JSON.parse(stdout);
+const planOf = (ended: Ended): TopicsPlanResult => json(ended) as TopicsPlanResult;
+const appliedOf = (ended: Ended): TopicsApplyResult => json(ended) as TopicsApplyResult;
 
 /** The one topic's changes, by what they change. */
 function changesOf({ changes }: TopicsPlanResult): Readonly<Record<string, readonly unknown[]>> {
@@ -74,7 +74,7 @@ describe('from nothing to in sync', () => {
     const file = pipeline(topic);
     const planned = await plan(file, '--json');
     expect(planned.code).toBe(3);
-    expect(changesOf(json(planned))).toEqual({
+    expect(changesOf(planOf(planned))).toEqual({
       [`${topic} create`]: [null, { partitions: 2, replicationFactor: replicas, config: { 'retention.ms': '604800000' } }],
       [`${dlq} create`]: [null, { partitions: 1, replicationFactor: replicas, config: { 'retention.ms': '2592000000' } }],
     });
@@ -85,7 +85,7 @@ describe('from nothing to in sync', () => {
   });
 
   test('list shows that they are missing', async () => {
-    const listed = json<TopicsListResult>(await run('topics', 'list', '-c', pipeline(topic), '--json'));
+    const listed = json(await run('topics', 'list', '-c', pipeline(topic), '--json')) as TopicsListResult;
     expect(listed.topics.find((each) => each.topic === dlq)).toMatchObject({ exists: false, partitions: null, origin: 'deadLetters', roles: ['events'] });
   });
 
@@ -100,7 +100,7 @@ describe('from nothing to in sync', () => {
   test('apply makes them', async () => {
     const applied = await apply(pipeline(topic), '--yes', '--json');
     expect(applied.code).toBe(0);
-    const result = json<TopicsApplyResult>(applied);
+    const result = appliedOf(applied);
     expect(result).toMatchObject({ failed: [], notDone: [], inSync: [] });
     expect(result.done.map((change) => change.topic)).toEqual([topic, dlq]);
     const described = await admin.describeTopics([topic, dlq]);
@@ -111,7 +111,7 @@ describe('from nothing to in sync', () => {
     const file = pipeline(topic);
     const planned = await plan(file, '--json');
     expect(planned.code).toBe(0);
-    const result = json<TopicsPlanResult>(planned);
+    const result = planOf(planned);
     expect(result.changes).toEqual([]);
     expect(result.inSync).toEqual([{ topic, keptKeys: [] }, { topic: dlq, keptKeys: [] }]);
     const applied = await apply(file);
@@ -119,7 +119,7 @@ describe('from nothing to in sync', () => {
   });
 
   test('describe shows what is there and what is declared', async () => {
-    const described = json<TopicsDescribeResult>(await run('topics', 'describe', topic, '-c', pipeline(topic), '--json'));
+    const described = json(await run('topics', 'describe', topic, '-c', pipeline(topic), '--json')) as TopicsDescribeResult;
     expect(described).toMatchObject({ topic, origin: 'declared', roles: ['events'], replicationFactor: replicas });
     expect(described.partitions.map(({ partition, highWatermark, records }) => [partition, highWatermark, records])).toEqual([[0, '0', '0'], [1, '0', '0']]);
     expect(described.config).toContainEqual({ key: 'retention.ms', value: '604800000', source: 'topic', declared: '604800000' });
@@ -135,7 +135,7 @@ describe('drift', () => {
 
   test('keys set outside the file stay and are no drift', async () => {
     await admin.alterConfigs({ topic, set: { 'segment.ms': '50000' } });
-    await expect.poll(async () => json<TopicsPlanResult>(await plan(pipeline(topic), '--json')).inSync, { timeout: 20_000 }).toContainEqual({ topic, keptKeys: ['segment.ms'] });
+    await expect.poll(async () => planOf(await plan(pipeline(topic), '--json')).inSync, { timeout: 20_000 }).toContainEqual({ topic, keptKeys: ['segment.ms'] });
   });
 
   test('is shown with its risk, and repaired', async () => {
@@ -177,13 +177,13 @@ describe('drift', () => {
 
   test('when a part fails, the rest is told as done and not done, with exit 5', async () => {
     const file = pipeline(topic, { partitions: '5', retention: '30h' });
-    const planned = json<TopicsPlanResult>(await plan(file, '--json'));
+    const planned = planOf(await plan(file, '--json'));
     // A plan whose partitions were made impossible by hand: the cluster refuses that step after it has taken the first.
     const changes = planned.changes.map((change) => (change.kind === 'partitions' ? { ...change, to: 1 } : change));
     const saved = directory.write(JSON.stringify({ ...planned, changes }), `${topic}-broken.json`);
     const applied = await apply(file, saved, '--yes', '--json');
     expect(applied.code).toBe(5);
-    const result = json<TopicsApplyResult>(applied);
+    const result = appliedOf(applied);
     expect(result.done.map(({ key }) => key)).toEqual(['retention.ms']);
     expect(result.failed.map(({ change, code }) => [change.key, code])).toEqual([['partitions', 'KPIPE_REFUSED']]);
     expect((await admin.topicConfigs([topic])).get(topic)?.get('retention.ms')?.value).toBe('108000000');
@@ -201,7 +201,7 @@ describe('drift', () => {
 
   test('another replication factor is shown, and apply refuses before it changes anything', async () => {
     const file = pipeline(topic, { partitions: '4', retention: '5d', replicationFactor: replicas === 1 ? 1 : replicas - 1 });
-    const planned = json<TopicsPlanResult>(await plan(file, '--json'));
+    const planned = planOf(await plan(file, '--json'));
     expect(planned.changes.filter((change) => change.kind === 'replication')).toHaveLength(replicas === 1 ? 0 : 2);
     const refused = await apply(file, '--yes');
     expect(refused.code).toBe(replicas === 1 ? 0 : 4);

@@ -194,7 +194,7 @@ describe('groups', () => {
       await vi.waitFor(
         async () => {
           const { members } = await admin.describeGroup(group);
-          expect(members.flatMap(({ assignment }) => assignment).map(({ partition }) => partition).toSorted()).toEqual([0, 1]);
+          expect(members.flatMap(({ assignment }) => assignment).map(({ partition }) => partition).toSorted((left, right) => left - right)).toEqual([0, 1]);
         },
         { timeout: 30_000, interval: 200 },
       );

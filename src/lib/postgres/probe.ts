@@ -4,7 +4,7 @@ import type { Client } from 'pg';
 
 import { readClock, type ClockReading } from '../clock.ts';
 import type { Secret } from '../config/secrets.ts';
-import { KpipeError } from '../errors.ts';
+import { KpipeError, messageOf } from '../errors.ts';
 import { withDeadline } from '../kafka/deadline.ts';
 import { postgresError } from './failures.ts';
 
@@ -55,7 +55,7 @@ export async function probePostgres(url: Secret, deadlineMs: number): Promise<Po
   try {
     return await withDeadline(connectAndAsk(client), deadlineMs, 'no answer');
   } catch (error) {
-    throw postgresError(error, client);
+    throw refusedConnection(error, client) ?? postgresError(error, client);
   } finally {
     await leave(client, socket);
   }
@@ -119,6 +119,26 @@ async function ask(client: Client): Promise<PostgresFacts> {
     mayWrite: facts.may_write,
     replayAgeMs: facts.replay_age_ms,
   };
+}
+
+/** What the driver finds out itself, and says in its own terms. */
+function refusedConnection(error: unknown, client: Client): KpipeError | undefined {
+  const message = messageOf(error);
+  const where = { host: `${client.host}:${client.port}` };
+  if (message.includes('client password must be a string')) {
+    return new KpipeError('KPIPE_POSTGRES_FAILED', `PostgreSQL asks ${client.user ?? ''} for a password and there is none`, {
+      where,
+      next: 'name it in PGPASSFILE, or write ${env:NAME} or ${file:/path} into the URL',
+      cause: error,
+    });
+  }
+  return message.includes('does not support SSL')
+    ? new KpipeError('KPIPE_POSTGRES_FAILED', 'PostgreSQL offers no TLS and the URL asks for it', {
+        where,
+        next: 'switch ssl on in postgresql.conf, or take sslmode out of the URL (on the loopback only)',
+        cause: error,
+      })
+    : undefined;
 }
 
 const leaveDeadlineMs = 500;

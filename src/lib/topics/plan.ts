@@ -131,7 +131,7 @@ function expiryRisk(expiry: Expiry | undefined, retentionMs: number): Risk {
   if (expiry.records === 0n) {
     return { risk: 'low', warnings: [`no record is older than ${formatDuration(retentionMs)} now`] };
   }
-  const warning = `expires about ${expiry.records} records older than ${formatDuration(retentionMs)}`;
+  const warning = `expires about ${expiry.records} ${expiry.records === 1n ? 'record' : 'records'} older than ${formatDuration(retentionMs)}`;
   const unread = expiry.unread.map(({ role, records }) => `role ${role} has not read ${records} of them`);
   return unread.length === 0
     ? { risk: 'low', warnings: [`${warning}; every role has read them`] }

@@ -181,7 +181,8 @@ describe('properties', () => {
         expect(plan(declared, next).changes).toEqual([]);
         for (const [name, before] of now.topics) {
           const declaredKeys = Object.keys(declared.find((each) => each.name === name)?.config ?? {});
-          for (const [key, value] of Object.entries(before.overrides).filter(([key]) => !declaredKeys.includes(key))) {
+          const undeclared = Object.entries(before.overrides).filter(([each]) => !declaredKeys.includes(each));
+          for (const [key, value] of undeclared) {
             expect(next.topics.get(name)?.overrides[key]).toBe(value);
           }
         }
