@@ -11,7 +11,9 @@ export const durationFlag = (name: string, atLeastMs = 0): ReturnType<typeof Fla
       const ms = parseDuration(text);
       if (ms === undefined || ms < atLeastMs) {
         const what = ms === undefined ? 'is not a duration' : `is too short (at least ${atLeastMs}ms)`;
-        return Promise.reject(new KpipeError('KPIPE_USAGE', `--${name}: ${text} ${what}`, { next: 'write 500ms, 30s, 5m, 2h or 7d' }));
+        return Promise.reject(
+          new KpipeError('KPIPE_USAGE', `--${name}: ${text} ${what}`, { next: 'write 500ms, 30s, 5m, 2h or 7d' }),
+        );
       }
       return Promise.resolve(ms);
     },

@@ -80,7 +80,10 @@ export class LagScreenFeed {
 
   readonly changeInterval = (direction: 1 | -1): void => {
     const { pace } = this.#options;
-    const next = direction === 1 ? intervalsMs.find((ms) => ms > pace.intervalMs) : intervalsMs.findLast((ms) => ms < pace.intervalMs);
+    const next =
+      direction === 1
+        ? intervalsMs.find((ms) => ms > pace.intervalMs)
+        : intervalsMs.findLast((ms) => ms < pace.intervalMs);
     pace.change({ intervalMs: next ?? pace.intervalMs });
     this.#update({ interval: formatDuration(pace.intervalMs) });
   };
@@ -132,12 +135,14 @@ function safe(span: Span): Span {
 function notesOf(report: LagReport): readonly Span[] {
   const wrong = report.roles
     .filter(({ reason }) => reason !== null)
-    .sort((left, right) => lagStatuses.indexOf(right.status) - lagStatuses.indexOf(left.status))
-    .map((group): Span => ({ tone: group.status === 'unknown' || group.status === 'ok' ? 'dim' : 'bad', text: textOf(reasonLine(group)) }));
+    .toSorted((left, right) => lagStatuses.indexOf(right.status) - lagStatuses.indexOf(left.status))
+    .map((group): Span => ({
+      tone: group.status === 'unknown' || group.status === 'ok' ? 'dim' : 'bad',
+      text: textOf(reasonLine(group)),
+    }));
   return [...wrong, ...report.notes.map((note): Span => ({ tone: 'warn', text: `! ${note}` }))].map(safe);
 }
 
 function textOf(line: readonly (string | Span)[]): string {
   return line.map((part) => (typeof part === 'string' ? part : part.text)).join('');
 }
-

@@ -3,13 +3,11 @@ import { Args, Flags } from '@oclif/core';
 import { KpipeCommand } from '../cli/base-command.ts';
 import { durationFlag } from '../cli/duration-flag.ts';
 import { LagScreenFeed } from '../cli/lag-screen-feed.ts';
-import { errorDocument } from '../cli/output/errors.ts';
-import { renderDocument } from '../cli/output/document.ts';
-import { defaultLossAlarmMs, lagView } from '../cli/views/lag.ts';
+import { lagView, lookLine, lossAlarmOf } from '../cli/views/lag.ts';
 import type { Config } from '../lib/config/load.ts';
 import { KpipeError } from '../lib/errors.ts';
 import { parseFailOn } from '../lib/offsets/fail-on.ts';
-import { Pace } from '../lib/offsets/follow.ts';
+import { Pace, type Look } from '../lib/offsets/follow.ts';
 import { lookAtLag, watchLag, type CheckedLagReport } from '../lib/offsets/look.ts';
 import type { LagTarget } from '../lib/offsets/observe.ts';
 import { lagTargets } from '../lib/offsets/targets.ts';
@@ -25,7 +23,8 @@ interface WatchFlags {
 }
 
 export default class Lag extends KpipeCommand {
-  static override summary = 'show how far the roles, or any consumer group, are behind: in records, in time, and until loss';
+  static override summary =
+    'show how far the roles, or any consumer group, are behind: in records, in time, and until loss';
   static override strict = false;
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
@@ -35,8 +34,16 @@ export default class Lag extends KpipeCommand {
   ];
   static override args = { role: Args.string({ description: 'roles of kpipe.yaml (default: all of them)' }) };
   static override flags = {
-    group: Flags.string({ multiple: true, helpValue: 'GROUP', description: 'a consumer group that need not be a role' }),
-    watch: Flags.boolean({ char: 'w', description: 'keep looking: a full screen on a terminal, else one ndjson line an interval' }),
+    group: Flags.string({
+      multiple: true,
+      multipleNonGreedy: true,
+      helpValue: 'GROUP',
+      description: 'a consumer group that need not be a role',
+    }),
+    watch: Flags.boolean({
+      char: 'w',
+      description: 'keep looking: a full screen on a terminal, else one ndjson line an interval',
+    }),
     interval: durationFlag('interval', 200)({ description: 'time between two looks (default: 2s)' }),
     for: durationFlag('for')({ description: 'how long to watch (default: 1s; 30s when --fail-on asks for a status)' }),
     'fail-on': Flags.string({
@@ -65,18 +72,20 @@ export default class Lag extends KpipeCommand {
 
   async #watch(config: Config, targets: readonly LagTarget[], flags: WatchFlags): Promise<undefined> {
     if (flags.json || flags.output === 'json' || flags.output === 'yaml') {
-      throw new KpipeError('KPIPE_USAGE', '--watch prints many documents, --json is one', { next: 'use --output ndjson' });
+      throw new KpipeError('KPIPE_USAGE', '--watch prints many documents, --json is one', {
+        next: 'use --output ndjson',
+      });
     }
     const pace = new Pace(flags.interval ?? 2000);
     const options = { pace, forMs: flags.for };
     if (!process.stdout.isTTY || flags.output === 'ndjson') {
-      await watchLag(config, targets, options, (look) => {
-        const document = look.kind === 'report' ? look.report : errorDocument(look.error);
-        process.stdout.write(`${renderDocument(document, 'ndjson')}\n`);
-      }, this.interruption());
+      const print = (look: Look): void => void process.stdout.write(`${lookLine(look)}\n`);
+      await watchLag(config, targets, options, print, this.interruption());
+      process.exitCode = this.interruption().aborted ? 130 : 0;
       return;
     }
-    const feed = new LagScreenFeed({ title: config.context ?? config.pipeline, pace, lossAlarmMs: lossAlarmOf(config) });
+    const title = config.context ?? config.pipeline;
+    const feed = new LagScreenFeed({ title, pace, lossAlarmMs: lossAlarmOf(config) });
     const { showLagScreen } = await import('../ui/show-lag-screen.tsx');
     const leave = new AbortController();
     const signal = AbortSignal.any([this.interruption(), leave.signal]);
@@ -85,8 +94,4 @@ export default class Lag extends KpipeCommand {
     await watching;
     process.exitCode = ended === 'interrupted' || this.interruption().aborted ? 130 : 0;
   }
-}
-
-function lossAlarmOf(config: Config): number {
-  return config.alerts.lag?.lossIn ?? defaultLossAlarmMs;
 }

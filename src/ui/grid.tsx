@@ -104,7 +104,12 @@ function Line({ marked, layout, cells }: LineProps): ReactElement {
       </Box>
       <Box gap={gap}>
         {layout.map(({ column, at, width }) => (
-          <Box key={at} width={width} flexShrink={0} justifyContent={column.align === 'right' ? 'flex-end' : 'flex-start'}>
+          <Box
+            key={at}
+            width={width}
+            flexShrink={0}
+            justifyContent={column.align === 'right' ? 'flex-end' : 'flex-start'}
+          >
             <Toned cell={cells[at] ?? empty} strong={marked} />
           </Box>
         ))}
@@ -116,7 +121,8 @@ function Line({ marked, layout, cells }: LineProps): ReactElement {
 const colors = { ok: 'green', warn: 'yellow', bad: 'red', accent: 'cyan' } as const;
 
 export function Toned({ cell, strong = false }: { readonly cell: Cell; readonly strong?: boolean }): ReactElement {
-  const color = cell.tone === 'plain' || cell.tone === 'strong' || cell.tone === 'dim' ? {} : { color: colors[cell.tone] };
+  const color =
+    cell.tone === 'plain' || cell.tone === 'strong' || cell.tone === 'dim' ? {} : { color: colors[cell.tone] };
   return (
     <Text wrap="truncate" {...color} bold={strong || cell.tone === 'strong'} dimColor={cell.tone === 'dim'}>
       {cell.text}

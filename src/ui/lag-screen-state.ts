@@ -27,7 +27,10 @@ export function nextState(state: ScreenState, action: ScreenAction): ScreenState
   switch (action.kind) {
     case 'move':
       return state.opened === null
-        ? { ...state, selected: action.keys[clamp(indexOf(state, action.keys) + action.step, action.keys.length)] ?? null }
+        ? {
+            ...state,
+            selected: action.keys[clamp(indexOf(state, action.keys) + action.step, action.keys.length)] ?? null,
+          }
         : { ...state, at: clamp(state.at + action.step, action.partitions) };
     case 'open':
       return { ...state, opened: action.keys[indexOf(state, action.keys)] ?? null, at: 0, help: false };

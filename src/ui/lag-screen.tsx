@@ -1,42 +1,11 @@
 import { Box, Text, useApp, useInput, useStdin, useWindowSize } from 'ink';
 import { useReducer, useSyncExternalStore, type ReactElement } from 'react';
 
-import { Grid, Toned, type Cell, type GridColumn, type GridRow } from './grid.tsx';
+import { Grid, Toned, type Cell, type GridRow } from './grid.tsx';
+import { LagHelp } from './lag-help.tsx';
+import type { LagScreenFeed, LagScreenModel, LagScreenRow } from './lag-screen-model.ts';
 import { clamp, firstState, indexOf, nextState, type Sort } from './lag-screen-state.ts';
 import { sparkline } from './sparkline.ts';
-
-/** A consumer group on the screen. */
-export interface LagScreenRow extends GridRow {
-  /** Lag over time, oldest first; null where it was not known. */
-  readonly trend: readonly (number | null)[];
-  /** What sorting goes by: the higher, the worse. */
-  readonly lag: number;
-  readonly time: number;
-  readonly severity: number;
-  readonly partitions: readonly GridRow[];
-}
-
-export interface LagScreenModel {
-  readonly title: string;
-  /** null until the first look. */
-  readonly observedAt: string | null;
-  /** Why the last look failed: what is shown is older. */
-  readonly failure: string | null;
-  readonly paused: boolean;
-  readonly interval: string;
-  readonly columns: readonly GridColumn[];
-  readonly partitionColumns: readonly GridColumn[];
-  readonly rows: readonly LagScreenRow[];
-  /** What is wrong, worst first. */
-  readonly notes: readonly Cell[];
-}
-
-export interface LagScreenFeed {
-  readonly current: () => LagScreenModel;
-  readonly subscribe: (listener: () => void) => () => void;
-  readonly togglePause: () => void;
-  readonly changeInterval: (direction: 1 | -1) => void;
-}
 
 export interface LagScreenProps {
   readonly feed: LagScreenFeed;
@@ -85,7 +54,7 @@ export function LagScreen({ feed }: LagScreenProps): ReactElement {
         dispatch({ kind: 'back' });
       } else {
         // A slow terminal hands over several keys as one input.
-        [...input].forEach(press);
+        input.split('').forEach(press);
       }
     },
     { isActive: isRawModeSupported },
@@ -98,7 +67,7 @@ export function LagScreen({ feed }: LagScreenProps): ReactElement {
       <Header model={model} of={open?.key ?? null} sort={state.sort} />
       <Box flexDirection="column" flexGrow={1} overflow="hidden">
         {state.help ? (
-          <Help />
+          <LagHelp />
         ) : open === undefined ? (
           <Groups model={model} groups={groups} selected={indexOf(state, keys)} room={room} width={columns} />
         ) : (
@@ -109,13 +78,22 @@ export function LagScreen({ feed }: LagScreenProps): ReactElement {
         <Toned key={note.text} cell={note} />
       ))}
       <Text dimColor wrap="truncate">
-        {open === undefined ? '↑↓ select  enter partitions' : '↑↓ scroll  esc back'}  s sort  p pause  +/− interval  ? help  q quit
+        {open === undefined ? '↑↓ select  enter partitions' : '↑↓ scroll  esc back'} s sort p pause +/− interval ? help
+        q quit
       </Text>
     </Box>
   );
 }
 
-function Header({ model, of, sort }: { readonly model: LagScreenModel; readonly of: string | null; readonly sort: Sort }): ReactElement {
+function Header({
+  model,
+  of,
+  sort,
+}: {
+  readonly model: LagScreenModel;
+  readonly of: string | null;
+  readonly sort: Sort;
+}): ReactElement {
   const parts = [
     of === null ? model.title : `${model.title} › ${of}`,
     model.observedAt ?? 'looking…',
@@ -125,8 +103,8 @@ function Header({ model, of, sort }: { readonly model: LagScreenModel; readonly 
   ];
   return (
     <Text wrap="truncate">
-      <Text bold>kpipe lag</Text>  {parts.join('  ')}
-      {model.failure === null ? '' : <Text color="red">  STALE: {model.failure}</Text>}
+      <Text bold>kpipe lag</Text> {parts.join('  ')}
+      {model.failure === null ? '' : <Text color="red"> STALE: {model.failure}</Text>}
     </Text>
   );
 }
@@ -158,28 +136,13 @@ interface PartitionsProps {
 
 function Partitions({ model, rows, at, room, width }: PartitionsProps): ReactElement {
   const current = clamp(at, rows.length);
-  return <Grid columns={model.partitionColumns} rows={windowAround(rows, current, room)} width={width} selected={rows[current]?.key ?? null} />;
-}
-
-const helpLines = [
-  'LAG      records between the position and the log’s end; 0 behind control and aborted records',
-  'TIME     age of the first unread record; ~ an estimate, ? not known',
-  'DRAIN    until the lag is gone at these rates; never: it does not fall',
-  'LOSS-IN  until unread records begin to expire',
-  'STATUS   WARN lag grows, STALL the position stands, REWIND it went back, STOP nothing commits',
-  '',
-  'esc goes back',
-];
-
-function Help(): ReactElement {
   return (
-    <Box flexDirection="column">
-      {helpLines.map((line) => (
-        <Text key={line} wrap="truncate">
-          {line === '' ? ' ' : line}
-        </Text>
-      ))}
-    </Box>
+    <Grid
+      columns={model.partitionColumns}
+      rows={windowAround(rows, current, room)}
+      width={width}
+      selected={rows[current]?.key ?? null}
+    />
   );
 }
 
@@ -188,11 +151,11 @@ function sortRows(rows: readonly LagScreenRow[], sort: Sort): readonly LagScreen
     case 'declared':
       return rows;
     case 'lag':
-      return [...rows].sort((left, right) => right.lag - left.lag);
+      return rows.toSorted((left, right) => right.lag - left.lag);
     case 'time':
-      return [...rows].sort((left, right) => right.time - left.time);
+      return rows.toSorted((left, right) => right.time - left.time);
     case 'status':
-      return [...rows].sort((left, right) => right.severity - left.severity || right.lag - left.lag);
+      return rows.toSorted((left, right) => right.severity - left.severity || right.lag - left.lag);
   }
 }
 

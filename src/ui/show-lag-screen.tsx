@@ -1,8 +1,12 @@
 import { showFullScreen } from './full-screen.ts';
-import { LagScreen, type LagScreenFeed } from './lag-screen.tsx';
+import type { LagScreenFeed } from './lag-screen-model.ts';
+import { LagScreen } from './lag-screen.tsx';
 
 /** Shows the lag screen until somebody quits it (`interrupted` by Ctrl-C), or the signal takes it away. */
-export async function showLagScreen(feed: LagScreenFeed, signal: AbortSignal): Promise<'quit' | 'interrupted' | 'taken away'> {
+export async function showLagScreen(
+  feed: LagScreenFeed,
+  signal: AbortSignal,
+): Promise<'quit' | 'interrupted' | 'taken away'> {
   const reason = await showFullScreen(<LagScreen feed={feed} />, signal);
   return reason === 'quit' || reason === 'interrupted' ? reason : 'taken away';
 }

@@ -7,7 +7,9 @@ export function sparkline(values: readonly (number | null)[], width: number): st
   const shown = width > 0 ? values.slice(-width) : [];
   const highest = Math.max(0, ...shown.map((value) => value ?? 0));
   return shown
-    .map((value) => (value === null ? ' ' : (bars[highest === 0 ? 0 : Math.round((value / highest) * (bars.length - 1))] ?? bars[0])))
+    .map((value) =>
+      value === null ? ' ' : (bars[highest === 0 ? 0 : Math.round((value / highest) * (bars.length - 1))] ?? bars[0]),
+    )
     .join('')
     .padStart(width);
 }

@@ -26,7 +26,11 @@ let admin: Admin;
 /** The sandbox's kpipe.yaml with another database. */
 function configOn(url: string): Config {
   const { kafka: kafkaConfig } = loadConfig({ file: servers.config, cwd: '/', env: process.env });
-  const text = JSON.stringify({ pipeline: 'test', kafka: { brokers: kafkaConfig.brokers }, postgres: { primary: url } });
+  const text = JSON.stringify({
+    pipeline: 'test',
+    kafka: { brokers: kafkaConfig.brokers },
+    postgres: { primary: url },
+  });
   return parseConfig(text, '/dev/null/kpipe.yaml', process.env);
 }
 
@@ -45,7 +49,10 @@ async function newTopic(numPartitions: number, retentionMs = 86_400_000): Promis
   const topic = uniqueTopic('lag');
   made.push(topic);
   const configEntries = [{ name: 'retention.ms', value: String(retentionMs) }];
-  await admin.createTopics({ topics: [{ topic, numPartitions, replicationFactor: replicas, configEntries }], waitForLeaders: true });
+  await admin.createTopics({
+    topics: [{ topic, numPartitions, replicationFactor: replicas, configEntries }],
+    waitForLeaders: true,
+  });
   return topic;
 }
 
@@ -79,7 +86,11 @@ function commit(groupId: string, topic: string, offsets: readonly number[]): Pro
   return admin.setOffsets({ groupId, topic, partitions });
 }
 
-async function lagOf(target: Partial<LagTarget> & { readonly group: string }, on: Config = config, forMs = 0): Promise<GroupLag> {
+async function lagOf(
+  target: Partial<LagTarget> & { readonly group: string },
+  on: Config = config,
+  forMs = 0,
+): Promise<GroupLag> {
   const whole: LagTarget = { role: null, topic: null, positionsIn: 'group', ...target };
   const report = await lookAtLag(on, [whole], { forMs, intervalMs: 500, conditions: [] }, new AbortController().signal);
   return report.roles[0]!;
@@ -96,16 +107,32 @@ describe.concurrent('a group', () => {
   test('is behind by its unread records and the age of the first of them, also inside a compressed batch', async () => {
     const topic = await newTopic(3);
     const ages = Array.from({ length: 100 }, (_, index) => 3_600_000 - index * 30_000);
-    const [plain, packed] = [await produce(topic, { partition: 0, agesMs: ages }), await produce(topic, { partition: 1, agesMs: ages, gzip: true })];
+    const [plain, packed] = [
+      await produce(topic, { partition: 0, agesMs: ages }),
+      await produce(topic, { partition: 1, agesMs: ages, gzip: true }),
+    ];
     const group = newGroup();
     await commit(group, topic, [90, 40]);
 
     const lag = await lagOf({ group });
 
-    expect(lag).toMatchObject({ role: null, group, protocol: 'classic', state: 'Empty', members: 0, lagRecords: 70n, timeLagMethod: 'record', status: 'stop' });
+    expect(lag).toMatchObject({
+      role: null,
+      group,
+      protocol: 'classic',
+      state: 'Empty',
+      members: 0,
+      lagRecords: 70n,
+      timeLagMethod: 'record',
+      status: 'stop',
+    });
     expectAge(lag, packed[40]!);
     expectAge(lag.partitions[0]!, plain[90]!);
-    expect(lag.partitions.map(({ partition, lagRecords }) => [partition, lagRecords])).toEqual([[0, 10n], [1, 60n], [2, 0n]]);
+    expect(lag.partitions.map(({ partition, lagRecords }) => [partition, lagRecords])).toEqual([
+      [0, 10n],
+      [1, 60n],
+      [2, 0n],
+    ]);
     expect(lag.lossInMs).toBeGreaterThan(86_400_000 - (Date.now() - packed[40]!) - 15_000);
     expect(lag.lossInMs).toBeLessThanOrEqual(86_400_000 - (Date.now() - packed[40]!) + 15_000);
   });
@@ -119,10 +146,23 @@ describe.concurrent('a group', () => {
     await consumer.run({ autoCommitInterval: 200, eachMessage: () => Promise.resolve() });
     await produce(topic, { partition: 0, agesMs: [10, 10, 10] });
     try {
-      await vi.waitFor(async () => expect(await lagOf({ group })).toMatchObject({ state: 'Stable', lagRecords: 0n }), { timeout: 30_000 });
+      await vi.waitFor(async () => expect(await lagOf({ group })).toMatchObject({ state: 'Stable', lagRecords: 0n }), {
+        timeout: 30_000,
+      });
       const lag = await lagOf({ group }, config, 600);
-      expect(lag).toMatchObject({ members: 1, timeLagMs: 0, drainMs: 0, inPerSec: 0, outPerSec: 0, status: 'ok', reason: null });
-      expect(lag.partitions.map(({ member }) => member)).toEqual([expect.stringMatching(/^test-lag@/), expect.stringMatching(/^test-lag@/)]);
+      expect(lag).toMatchObject({
+        members: 1,
+        timeLagMs: 0,
+        drainMs: 0,
+        inPerSec: 0,
+        outPerSec: 0,
+        status: 'ok',
+        reason: null,
+      });
+      expect(lag.partitions.map(({ member }) => member)).toEqual([
+        expect.stringMatching(/^test-lag@/),
+        expect.stringMatching(/^test-lag@/),
+      ]);
     } finally {
       await consumer.disconnect();
     }
@@ -140,7 +180,10 @@ describe.concurrent('a group', () => {
     const topic = await newTopic(1);
     const group = newGroup();
     await commit(group, topic, [0]);
-    await expect(lagOf({ group: `${group}x` })).rejects.toMatchObject({ code: 'KPIPE_GROUP_MISSING', next: `did you mean ${group}?` });
+    await expect(lagOf({ group: `${group}x` })).rejects.toMatchObject({
+      code: 'KPIPE_GROUP_MISSING',
+      next: `did you mean ${group}?`,
+    });
   });
 
   test('whose records expired unread is told how many were lost', async () => {
@@ -206,7 +249,12 @@ describe.concurrent('transactions', () => {
 });
 
 describe.concurrent('a role that lives in PostgreSQL', () => {
-  const roleOn = (topic: string, group: string): LagTarget => ({ role: 'events', group, topic, positionsIn: 'postgres' });
+  const roleOn = (topic: string, group: string): LagTarget => ({
+    role: 'events',
+    group,
+    topic,
+    positionsIn: 'postgres',
+  });
 
   async function store(topic: string, partition: number, next: number, ago: string): Promise<void> {
     const client = new Client({ connectionString: database.url });
@@ -249,7 +297,11 @@ describe.concurrent('a role that lives in PostgreSQL', () => {
 
   test.each([
     ['is not there', `${database.superuserUrl}_absent`, /PostgreSQL/],
-    ['has no schema', database.superuserUrl.replace(/\/[^/]+$/, '/postgres'), /kpipe\.consumer_offset is missing: run `kpipe migrate`/],
+    [
+      'has no schema',
+      database.superuserUrl.replace(/\/[^/]+$/, '/postgres'),
+      /kpipe\.consumer_offset is missing: run `kpipe migrate`/,
+    ],
     ['is down', 'postgres://kpipe@127.0.0.1:1/kpipe', /ECONNREFUSED 127\.0\.0\.1:1/],
   ])("is shown by the group's commits, with a note, when PostgreSQL %s", async (_name, url, note) => {
     const topic = await newTopic(1);
@@ -266,13 +318,21 @@ describe.concurrent('a role that lives in PostgreSQL', () => {
 describe('the time of records', () => {
   test('of one partition at several positions, of a large batch, and behind the end', async () => {
     const topic = await newTopic(2);
-    const times = await produce(topic, { partition: 0, agesMs: Array.from({ length: 2000 }, (_, index) => 100_000 - index) });
+    const times = await produce(topic, {
+      partition: 0,
+      agesMs: Array.from({ length: 2000 }, (_, index) => 100_000 - index),
+    });
     await produce(topic, { partition: 1, agesMs: Array.from({ length: 2000 }, () => 5000) });
     const reader = await openRecordTimeReader(config.kafka);
     const ask = [0n, 1999n, 700n, 2000n].map((position) => ({ topic, partition: 0, position }));
     const answers = [await reader.firstUnread(ask), await reader.firstUnread(ask)];
     await reader.close();
-    const record = (offset: number) => ({ kind: 'record', offset: BigInt(offset), timestampMs: times[offset], exact: true });
+    const record = (offset: number) => ({
+      kind: 'record',
+      offset: BigInt(offset),
+      timestampMs: times[offset],
+      exact: true,
+    });
     expect(answers[0]).toEqual([record(0), record(1999), record(700), { kind: 'nothing' }]);
     expect(answers[1]).toEqual(answers[0]);
   });

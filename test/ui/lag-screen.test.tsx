@@ -34,9 +34,40 @@ function partitionLag(partition: number, over: Partial<PartitionLag> = {}): Part
   };
 }
 
-const events = groupLag({ role: 'events', group: 'kpipe-events', lagRecords: 1204n, timeLagMs: 1900, inPerSec: 4100, outPerSec: 4300, drainMs: 6000, partitions: [partitionLag(0), partitionLag(1, { lagRecords: 1194n, status: 'warn' })] });
-const logs = groupLag({ role: 'logs', group: 'kpipe-logs', lagRecords: 88_310n, timeLagMs: 252_000, timeLagMethod: 'estimate', drainMs: null, unknown: { drainMs: 'never' }, status: 'warn', reason: 'the lag grows: 1 to 2 records', partitions: [] });
-const analytics = groupLag({ role: 'analytics', group: 'kpipe-analytics', state: 'Empty', members: 0, lagRecords: 2_100_000n, timeLagMs: 248_400_000, lossInMs: 10_800_000, status: 'stop', reason: 'no commit for 2d21h', partitions: [] });
+const events = groupLag({
+  role: 'events',
+  group: 'kpipe-events',
+  lagRecords: 1204n,
+  timeLagMs: 1900,
+  inPerSec: 4100,
+  outPerSec: 4300,
+  drainMs: 6000,
+  partitions: [partitionLag(0), partitionLag(1, { lagRecords: 1194n, status: 'warn' })],
+});
+const logs = groupLag({
+  role: 'logs',
+  group: 'kpipe-logs',
+  lagRecords: 88_310n,
+  timeLagMs: 252_000,
+  timeLagMethod: 'estimate',
+  drainMs: null,
+  unknown: { drainMs: 'never' },
+  status: 'warn',
+  reason: 'the lag grows: 1 to 2 records',
+  partitions: [],
+});
+const analytics = groupLag({
+  role: 'analytics',
+  group: 'kpipe-analytics',
+  state: 'Empty',
+  members: 0,
+  lagRecords: 2_100_000n,
+  timeLagMs: 248_400_000,
+  lossInMs: 10_800_000,
+  status: 'stop',
+  reason: 'no commit for 2d21h',
+  partitions: [],
+});
 
 function report(roles: readonly GroupLag[], over: Partial<LagReport> = {}): LagReport {
   return { observedAt: '2026-05-01T14:02:11.123Z', clusterId: 'MkU3OEVBNTcwNTJENDM2Qg', roles, notes: [], ...over };
@@ -81,7 +112,18 @@ describe('the overview', () => {
     await shows(/analytics/);
     const lines = frame();
     expect(lines[0]).toMatch(/^kpipe lag {2}shop {2}14:02:11Z {2}every 2s/);
-    expect(lines[1]?.split(/\s+/).filter(Boolean).slice(0, 10)).toEqual(['ROLE', 'GROUP', 'STATE', 'LAG', 'TIME', 'IN/s', 'OUT/s', 'DRAIN', 'LOSS-IN', 'STATUS']);
+    expect(lines[1]?.split(/\s+/).filter(Boolean).slice(0, 10)).toEqual([
+      'ROLE',
+      'GROUP',
+      'STATE',
+      'LAG',
+      'TIME',
+      'IN/s',
+      'OUT/s',
+      'DRAIN',
+      'LOSS-IN',
+      'STATUS',
+    ]);
     expect(lines[2]).toMatch(/^› events +kpipe-events +Stable 3 +1,204 +1\.9s +4\.1k +4\.3k +6s +7d +OK/);
     expect(lines[3]).toMatch(/^ {2}logs .* 88,310 +~4m12s .* never /);
     expect(lines[4]).toMatch(/^ {2}analytics +kpipe-analytics +Empty +2\.1M +2d21h .* ! 3h +ERR STOP/);
@@ -92,21 +134,38 @@ describe('the overview', () => {
   });
 
   test('shows what is not known as ?, never as 0', async () => {
-    const never = groupLag({ lagRecords: null, timeLagMs: null, inPerSec: null, outPerSec: null, drainMs: null, lossInMs: null, status: 'unknown', state: null });
+    const never = groupLag({
+      lagRecords: null,
+      timeLagMs: null,
+      inPerSec: null,
+      outPerSec: null,
+      drainMs: null,
+      lossInMs: null,
+      status: 'unknown',
+      state: null,
+    });
     const { frame, shows } = screen(report([never]));
     await shows(/kpipe-events/);
-    expect(frame()[2]?.split(/\s+/).filter((cell) => cell === '?')).toHaveLength(8);
+    expect(
+      frame()[2]
+        ?.split(/\s+/)
+        .filter((cell) => cell === '?'),
+    ).toHaveLength(8);
     expect(frame()[2]).not.toMatch(/\d/);
   });
 
   test('never prints what data holds as it is', async () => {
-    const evil = groupLag({ role: null, group: 'evil\u001b[2J\u202egroup', reason: 'line\nbreak\u0007', status: 'stop' });
+    const evil = groupLag({
+      role: null,
+      group: 'evil\u001b[2J\u202egroup',
+      reason: 'line\nbreak\u0007',
+      status: 'stop',
+    });
     const { frame, shows } = screen(report([evil], { notes: ['note\r\u001b]0;title\u0007'] }));
     await shows(/evil/);
     const text = frame().join('\n');
     expect(text).toContain(String.raw`evil\e[2J\u{202e}group`);
     expect(text).toContain(String.raw`line\nbreak\x07`);
-    // oxlint-disable-next-line no-control-regex -- control characters are what this is about
     expect(text).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
   });
 });

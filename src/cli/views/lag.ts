@@ -1,8 +1,18 @@
+import type { Config } from '../../lib/config/load.ts';
 import { formatCount, formatDuration } from '../../lib/config/units.ts';
 import type { LagProblem } from '../../lib/offsets/fail-on.ts';
-import { neverDrains, type GroupLag, type LagFigures, type LagReport, type PartitionLag } from '../../lib/offsets/lag-report.ts';
+import type { Look } from '../../lib/offsets/follow.ts';
+import {
+  neverDrains,
+  type GroupLag,
+  type LagFigures,
+  type LagReport,
+  type PartitionLag,
+} from '../../lib/offsets/lag-report.ts';
 import { neverExpires } from '../../lib/offsets/loss.ts';
 import type { View } from '../base-command.ts';
+import { renderDocument } from '../output/document.ts';
+import { errorDocument } from '../output/errors.ts';
 import type { Column } from '../output/table.ts';
 import { bad, dim, ok, warn, type Span } from '../output/text.ts';
 
@@ -40,8 +50,17 @@ export const partitionColumns: readonly LagColumn[] = [
 
 /** Not known; the JSON says why. */
 const unknown = dim('?');
-/** Below this, LOSS-IN is an alarm where kpipe.yaml's `alerts.lag.lossIn` says nothing. */
-export const defaultLossAlarmMs = 6 * 3_600_000;
+const defaultLossAlarmMs = 6 * 3_600_000;
+
+/** Below this, LOSS-IN is an alarm. */
+export function lossAlarmOf({ alerts }: Pick<Config, 'alerts'>): number {
+  return alerts.lag?.lossIn ?? defaultLossAlarmMs;
+}
+
+/** A look as a line of ndjson: the report, or the error document while the cluster cannot be seen. */
+export function lookLine(look: Look): string {
+  return renderDocument(look.kind === 'report' ? look.report : errorDocument(look.error), 'ndjson');
+}
 
 type Checked = LagReport & { readonly problems: readonly LagProblem[] };
 
@@ -55,7 +74,9 @@ function lagText(report: Checked, view: View, alarmMs: number): string {
     view.table(lagColumns, rows),
     ...report.roles.flatMap((group) => (group.reason === null ? [] : [view.line(reasonLine(group))])),
     ...report.notes.map((note) => view.line([warn('! '), note])),
-    ...report.problems.map((problem) => view.line([bad('✗ '), `${problem.role ?? problem.group}: ${problem.condition}`, dim(` (${problem.actual})`)])),
+    ...report.problems.map((problem) =>
+      view.line([bad('✗ '), `${problem.role ?? problem.group}: ${problem.condition}`, dim(` (${problem.actual})`)]),
+    ),
   ].join('\n');
 }
 

@@ -8,7 +8,10 @@ const maxBodyLines = 20;
 /** `kpipe logs search`: one entry a line, newest first; further lines of a body are marked, so that none can be forged. */
 export function logSearchView({ lines }: LogSearchResult, view: View): string {
   const width = Math.max(0, ...lines.map(({ service }) => Math.min(24, (service ?? '–').length)));
-  return lines.flatMap((line) => entryLines(line, width)).map(view.line).join('\n');
+  return lines
+    .flatMap((line) => entryLines(line, width))
+    .map(view.line)
+    .join('\n');
 }
 
 function entryLines(line: LogLine, serviceWidth: number): readonly Line[] {
@@ -16,7 +19,16 @@ function entryLines(line: LogLine, serviceWidth: number): readonly Line[] {
   const shown = rest.slice(0, maxBodyLines);
   const trace = line.traceId === null ? [] : [dim(`  trace ${line.traceId}`)];
   return [
-    [dim(shortTime(line.ts)), '  ', severityCell(line), '  ', accent((line.service ?? '–').padEnd(serviceWidth)), '  ', first, ...trace],
+    [
+      dim(shortTime(line.ts)),
+      '  ',
+      severityCell(line),
+      '  ',
+      accent((line.service ?? '–').padEnd(serviceWidth)),
+      '  ',
+      first,
+      ...trace,
+    ],
     ...shown.map((text): Line => [dim('    │ '), text]),
     ...(rest.length > shown.length ? [dim(`    │ … ${rest.length - shown.length} more lines`)] : []),
   ];

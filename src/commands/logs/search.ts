@@ -34,7 +34,9 @@ export default class LogsSearch extends KpipeCommand {
     const { args, flags } = await this.parse(LogsSearch);
     const config = this.configuration(flags);
     if (config.postgres === undefined) {
-      throw new KpipeError('KPIPE_CONFIG_INVALID', `${config.file} has no postgres section`, { next: 'logs are searched in PostgreSQL: add postgres.primary' });
+      throw new KpipeError('KPIPE_CONFIG_INVALID', `${config.file} has no postgres section`, {
+        next: 'logs are searched in PostgreSQL: add postgres.primary',
+      });
     }
     const query = {
       text: args.query?.trim() ?? '',

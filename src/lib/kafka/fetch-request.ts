@@ -80,7 +80,10 @@ function readPartition(topic: string, reader: Reader): FetchedBytes {
   const lastStableOffset = reader.readInt64();
   const logStartOffsetBytes = 8;
   reader.skip(logStartOffsetBytes);
-  const aborted = reader.readNullableArray((entry) => ({ producerId: entry.readInt64(), firstOffset: entry.readInt64() }));
+  const aborted = reader.readNullableArray((entry) => ({
+    producerId: entry.readInt64(),
+    firstOffset: entry.readInt64(),
+  }));
   const preferredReplicaBytes = 4;
   reader.skip(preferredReplicaBytes);
   const bytes = reader.readNullableBytes() ?? Buffer.alloc(0);

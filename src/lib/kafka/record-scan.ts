@@ -39,11 +39,15 @@ const control = 1 << 5;
 /** A batch that unpacks to more than this is not unpacked: its time is interpolated. */
 const maxUnpackedBytes = 32_000_000;
 
-export function firstVisibleRecord(bytes: Buffer, position: bigint, aborted: readonly AbortedTransaction[]): ScanResult {
+export function firstVisibleRecord(
+  bytes: Buffer,
+  position: bigint,
+  aborted: readonly AbortedTransaction[],
+): ScanResult {
   const abortedProducers = new Set<bigint>();
-  const waiting = [...aborted].sort((left, right) => (left.firstOffset < right.firstOffset ? -1 : 1));
+  const waiting = aborted.toSorted((left, right) => (left.firstOffset < right.firstOffset ? -1 : 1));
   let next = position;
-  for (let start = 0; start + headerBytes <= bytes.length; ) {
+  for (let start = 0; start + headerBytes <= bytes.length;) {
     if (bytes.readInt8(start + 16) !== 2) {
       return { kind: 'old format' };
     }
@@ -134,7 +138,10 @@ function interpolated(batch: Batch, position: bigint, stamped: boolean): ScanRes
   const spanMs = batch.maxTimestampMs - batch.baseTimestampMs;
   // The first record of a batch that is whole has the batch's first timestamp.
   const whole = BigInt(batch.count) === batch.lastOffset - batch.baseOffset + 1n;
-  const share = batch.lastOffset === batch.baseOffset ? 0 : Number(offset - batch.baseOffset) / Number(batch.lastOffset - batch.baseOffset);
+  const share =
+    batch.lastOffset === batch.baseOffset
+      ? 0
+      : Number(offset - batch.baseOffset) / Number(batch.lastOffset - batch.baseOffset);
   return {
     kind: 'record',
     offset,

@@ -86,7 +86,12 @@ class PlatformaticRecordTimeReader implements RecordTimeReader {
     await Promise.all(
       [...leaders].flatMap(([address, asked]) =>
         oneOfEachPartition(asked).map(async (questions) => {
-          const more = await this.#round(address, questions.map((question) => ({ question, from: question.position })), wide, answers);
+          const more = await this.#round(
+            address,
+            questions.map((question) => ({ question, from: question.position })),
+            wide,
+            answers,
+          );
           for (const search of more) {
             await this.#searchOne(address, search, answers);
           }
@@ -115,7 +120,10 @@ class PlatformaticRecordTimeReader implements RecordTimeReader {
     const byPartition = new Map(fetched.map((answer) => [partitionKey(answer), answer]));
     return searches.flatMap((search) => {
       const answer = byPartition.get(partitionKey(search.question));
-      const result: Outcome = answer === undefined ? { kind: 'unknown', reason: 'the broker did not answer for it' } : this.#outcome(search.from, answer);
+      const result: Outcome =
+        answer === undefined
+          ? { kind: 'unknown', reason: 'the broker did not answer for it' }
+          : this.#outcome(search.from, answer);
       if (result.kind === 'go on') {
         return [{ question: search.question, from: result.from }];
       }

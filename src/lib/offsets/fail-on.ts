@@ -26,7 +26,9 @@ const metrics = {
   out: { unit: 'count', example: 'out<10' },
   members: { unit: 'count', example: 'members<1' },
   status: { unit: 'status', example: 'status>=warn' },
-} as const satisfies Readonly<Record<string, { readonly unit: 'duration' | 'count' | 'status'; readonly example: string }>>;
+} as const satisfies Readonly<
+  Record<string, { readonly unit: 'duration' | 'count' | 'status'; readonly example: string }>
+>;
 
 export type FailMetric = keyof typeof metrics;
 export type FailOperator = '>' | '>=' | '<' | '<=' | '=' | '!=';
@@ -50,7 +52,9 @@ function parseCondition(text: string): FailCondition {
   const [, name = '', operator = '', value = ''] = match ?? [];
   if (!isMetric(name) || !isOperator(operator)) {
     throw new KpipeError('KPIPE_USAGE', `--fail-on: not a condition: ${text === '' ? '(empty)' : text}`, {
-      next: `write conditions such as ${Object.values(metrics).map(({ example }) => example).join(', ')}`,
+      next: `write conditions such as ${Object.values(metrics)
+        .map(({ example }) => example)
+        .join(', ')}`,
     });
   }
   const limit = parseLimit(metrics[name].unit, value);
@@ -135,7 +139,9 @@ function actualOf(group: GroupLag, { metric, limit }: FailCondition): Actual {
       return orReason(group.lossInMs, 'lossInMs');
     case 'drain':
       // A lag that does not fall takes longer than any limit.
-      return group.unknown['drainMs'] === neverDrains ? { value: Number.POSITIVE_INFINITY } : orReason(group.drainMs, 'drainMs');
+      return group.unknown['drainMs'] === neverDrains
+        ? { value: Number.POSITIVE_INFINITY }
+        : orReason(group.drainMs, 'drainMs');
     case 'lag':
       return orReason(group.lagRecords === null ? null : Number(group.lagRecords), 'lagRecords');
     case 'lost':
@@ -145,7 +151,9 @@ function actualOf(group: GroupLag, { metric, limit }: FailCondition): Actual {
     case 'out':
       return orReason(group.outPerSec, 'outPerSec');
     case 'members':
-      return group.state === null ? { value: null, reason: 'the group could not be described' } : { value: group.members };
+      return group.state === null
+        ? { value: null, reason: 'the group could not be described' }
+        : { value: group.members };
     case 'status':
       // Not known is worse than ok only for who says so: status>=unknown.
       return group.status === 'unknown' && limit !== lagStatuses.indexOf('unknown')

@@ -61,7 +61,10 @@ export interface Follow {
 }
 
 /** Looks at the pace given until the time is over or the signal aborts. */
-export async function* followLag({ look, pace, now, untilMs }: Follow, signal: AbortSignal): AsyncGenerator<Look, void, undefined> {
+export async function* followLag(
+  { look, pace, now, untilMs }: Follow,
+  signal: AbortSignal,
+): AsyncGenerator<Look, void, undefined> {
   while (!signal.aborted) {
     const lookedAtMs = now();
     yield await tryLook(look);

@@ -39,7 +39,10 @@ export function remember(history: LagHistory, seen: LagObservation, lagOf: LagOf
       group.partitions.map((partition) => {
         const key = historyKey(group.group, partition);
         const before = history.get(key) ?? noHistory;
-        return [key, addLook(before, { group, partition, atMs: seen.observedAtMs, lag: lagOf(group, partition) }, judgement)];
+        return [
+          key,
+          addLook(before, { group, partition, atMs: seen.observedAtMs, lag: lagOf(group, partition) }, judgement),
+        ];
       }),
     ),
   );

@@ -27,7 +27,7 @@ function groupLag(group: GroupObservation, seen: LagObservation, history: LagHis
     members: group.members,
     positionSource: group.positionSource,
     ...figures,
-    lostRecords: partitions.reduce((sum, partition) => sum + partition.lostRecords, 0n),
+    lostRecords: partitions.reduce((lost, partition) => lost + partition.lostRecords, 0n),
     ...groupStatus(group, partitions),
     partitions,
   };
@@ -41,7 +41,7 @@ type Figures = Pick<
 /** Sums and extremes over what is known; what is not known is in no sum. */
 function groupFigures(group: GroupObservation, partitions: readonly PartitionLag[]): Figures {
   const lags = partitions.flatMap(({ lagRecords }) => (lagRecords === null ? [] : [lagRecords]));
-  const lagRecords = lags.length === 0 ? null : lags.reduce((sum, lag) => sum + lag, 0n);
+  const lagRecords = lags.length === 0 ? null : lags.reduce((total, lag) => total + lag, 0n);
   const latest = partitions.reduce<PartitionLag | null>(
     (worst, next) => ((next.timeLagMs ?? -1) > (worst?.timeLagMs ?? -1) ? next : worst),
     null,
@@ -52,7 +52,9 @@ function groupFigures(group: GroupObservation, partitions: readonly PartitionLag
   const lossInMs = losses.length === 0 ? null : Math.min(...losses);
   const drain = drainOf(lagRecords, inPerSec, outPerSec);
   const why = (figure: string): string =>
-    group.problem ?? partitions.map(({ unknown }) => unknown[figure]).find((reason) => reason !== undefined) ?? 'no partition is known';
+    group.problem ??
+    partitions.map(({ unknown }) => unknown[figure]).find((reason) => reason !== undefined) ??
+    'no partition is known';
   return {
     lagRecords,
     timeLagMs: latest?.timeLagMs ?? null,
@@ -74,7 +76,9 @@ function groupFigures(group: GroupObservation, partitions: readonly PartitionLag
 
 function sum(figures: readonly (number | null)[]): number | null {
   const knownFigures = figures.filter((figure) => figure !== null);
-  return knownFigures.length === 0 ? null : Math.round(knownFigures.reduce((total, figure) => total + figure, 0) * 10) / 10;
+  return knownFigures.length === 0
+    ? null
+    : Math.round(knownFigures.reduce((total, figure) => total + figure, 0) * 10) / 10;
 }
 
 type Drain = { readonly ms: number } | { readonly ms: null; readonly reason: string };
@@ -94,7 +98,10 @@ function drainOf(lagRecords: bigint | null, inPerSec: number | null, outPerSec: 
  * A group is as its worst partition. Partitions that were never started do not count beside others that were; they
  * are named in the reason.
  */
-function groupStatus(group: GroupObservation, partitions: readonly PartitionLag[]): Pick<GroupLag, 'status' | 'reason'> {
+function groupStatus(
+  group: GroupObservation,
+  partitions: readonly PartitionLag[],
+): Pick<GroupLag, 'status' | 'reason'> {
   if (group.problem !== null) {
     return { status: 'unknown', reason: group.problem };
   }
@@ -106,8 +113,15 @@ function groupStatus(group: GroupObservation, partitions: readonly PartitionLag[
   const main = first === undefined ? null : `${where(worst, partitions.length)}: ${first.reason ?? ''}`;
   const [excluded] = apart;
   const beside =
-    excluded === undefined ? null : `${where(apart, partitions.length)}: ${excluded.unknown['lagRecords'] ?? 'not known'}`;
-  return { status, reason: [main, beside].filter((text) => text !== null).join('; ') || (partitions.length === 0 ? 'never started: nothing committed, nothing assigned' : null) };
+    excluded === undefined
+      ? null
+      : `${where(apart, partitions.length)}: ${excluded.unknown['lagRecords'] ?? 'not known'}`;
+  return {
+    status,
+    reason:
+      [main, beside].filter((text) => text !== null).join('; ') ||
+      (partitions.length === 0 ? 'never started: nothing committed, nothing assigned' : null),
+  };
 }
 
 function where(some: readonly PartitionLag[], all: number): string {

@@ -53,14 +53,19 @@ export async function lookAtLag(
 
 /** A role that never ran is shown; a group that somebody typed and that does not exist is a mistake. */
 async function refuseMissingGroup(report: LagReport, admin: ClusterAdmin): Promise<void> {
-  const missing = report.roles.find((group) => group.role === null && group.state === 'Dead' && group.partitions.length === 0);
+  const missing = report.roles.find(
+    (group) => group.role === null && group.state === 'Dead' && group.partitions.length === 0,
+  );
   if (missing === undefined) {
     return;
   }
   const groups = (await admin.listGroups()).map(({ group }) => group);
   const nearest = nearestName(missing.group, groups);
   throw new KpipeError('KPIPE_GROUP_MISSING', `there is no consumer group ${missing.group}`, {
-    next: nearest === undefined ? `the cluster has: ${groups.slice(0, 10).join(', ') || 'none'}` : `did you mean ${nearest}?`,
+    next:
+      nearest === undefined
+        ? `the cluster has: ${groups.slice(0, 10).join(', ') || 'none'}`
+        : `did you mean ${nearest}?`,
   });
 }
 

@@ -16,7 +16,11 @@ export type LossIn = { readonly ms: number } | { readonly ms: null; readonly rea
  * @param oldestUnreadMs when that record was written; null: not known; 'none': everything is read, so the clock has
  *   not started and a whole retention is left
  */
-export function lossIn(oldestUnreadMs: number | 'none' | null, retention: TopicRetention | undefined, nowMs: number): LossIn {
+export function lossIn(
+  oldestUnreadMs: number | 'none' | null,
+  retention: TopicRetention | undefined,
+  nowMs: number,
+): LossIn {
   if (retention === undefined || retention.retentionMs === null || retention.retentionBytes === null) {
     return { ms: null, reason: 'the retention is not known' };
   }

@@ -11,7 +11,13 @@ import {
   type TopicConfigEntry,
   type TopicPartition,
 } from '../ports.ts';
-import type { GroupObservation, LagObservation, PartitionObservation, PositionSource, TopicRetention } from './observation.ts';
+import type {
+  GroupObservation,
+  LagObservation,
+  PartitionObservation,
+  PositionSource,
+  TopicRetention,
+} from './observation.ts';
 
 /** A group to look at. */
 export interface LagTarget {
@@ -50,7 +56,10 @@ export async function observeLag(targets: readonly LagTarget[], sources: LagSour
     groups: groups.map((group, index) => ({
       ...group.seen,
       problem: group.seen.problem ?? missingTopic(group, topics),
-      partitions: (partitions[index] ?? []).map((partition) => ({ ...partition, firstUnread: unread.get(questionKey(partition)) ?? null })),
+      partitions: (partitions[index] ?? []).map((partition) => ({
+        ...partition,
+        firstUnread: unread.get(questionKey(partition)) ?? null,
+      })),
     })),
     topics: topics.retention,
     notes: [...new Set([...groups.flatMap((group) => group.notes), ...topics.notes])],
@@ -91,14 +100,18 @@ async function seeGroup(target: LagTarget, { admin, positions }: LagSources): Pr
     stored: inPostgres ? new Map(stored.positions.map((position) => [partitionKey(position), position])) : null,
     memberOf: membersByPartition(group),
     notes: [
-      ...(stored?.kind === 'unknown' ? [`${stored.reason}; positions are the groups' commits, which may lie behind`] : []),
+      ...(stored?.kind === 'unknown'
+        ? [`${stored.reason}; positions are the groups' commits, which may lie behind`]
+        : []),
       ...(description.problem === null ? [] : [description.problem]),
       ...(committed.problem === null ? [] : [committed.problem]),
     ],
   };
 }
 
-type Attempt<Value> = { readonly value: Value; readonly problem: null } | { readonly value: null; readonly problem: string };
+type Attempt<Value> =
+  | { readonly value: Value; readonly problem: null }
+  | { readonly value: null; readonly problem: string };
 
 /** What one group's rights or state forbid is told, not fatal; a cluster that is away is. */
 async function attempt<Value>(look: () => Promise<Value>): Promise<Attempt<Value>> {
@@ -114,7 +127,7 @@ async function attempt<Value>(look: () => Promise<Value>): Promise<Attempt<Value
 
 function topicsOf(commits: readonly CommittedOffset[], group: GroupDescription | null): readonly string[] {
   const assigned = group?.members.flatMap((member) => member.assignment) ?? [];
-  return [...new Set([...commits, ...assigned].map(({ topic }) => topic))].sort();
+  return [...new Set([...commits, ...assigned].map(({ topic }) => topic))].toSorted();
 }
 
 function membersByPartition(group: GroupDescription | null): ReadonlyMap<string, string> {

@@ -7,7 +7,11 @@ import { isTrivial, judgePartition, type Judgement, type Lag, type Verdict } fro
 import { timeOfOffset } from './time-lag.ts';
 
 /** Lag in records and time of one partition; null where it is not known. */
-export function partitionLagNow(partition: PartitionObservation, ends: PartitionHistory['ends'], nowMs: number): Lag | null {
+export function partitionLagNow(
+  partition: PartitionObservation,
+  ends: PartitionHistory['ends'],
+  nowMs: number,
+): Lag | null {
   const records = lagRecordsOf(partition);
   return records.value === null
     ? null
@@ -42,7 +46,12 @@ function lagRecordsOf(partition: PartitionObservation): Known<bigint> {
 
 type TimeLag = Known<number> & { readonly method: LagFigures['timeLagMethod'] };
 
-function timeLagOf(partition: PartitionObservation, lagRecords: bigint | null, ends: PartitionHistory['ends'], nowMs: number): TimeLag {
+function timeLagOf(
+  partition: PartitionObservation,
+  lagRecords: bigint | null,
+  ends: PartitionHistory['ends'],
+  nowMs: number,
+): TimeLag {
   if (lagRecords === null) {
     return { ...notKnown('the lag is not known'), method: null };
   }

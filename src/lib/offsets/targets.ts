@@ -7,8 +7,12 @@ import type { LagTarget } from './observe.ts';
 /** The roles and groups that a command names; every role of kpipe.yaml when it names none. */
 export function lagTargets(config: Config, roles: readonly string[], groups: readonly string[]): readonly LagTarget[] {
   const declared = roleNames.filter((name) => config.roles[name] !== undefined);
-  const named = roles.length === 0 && groups.length === 0 ? declared : roles.map((name) => declaredRole(name, declared));
-  const targets = [...named.map((name) => roleTarget(config, name)), ...groups.map((group) => groupTarget(config, group))];
+  const named =
+    roles.length === 0 && groups.length === 0 ? declared : roles.map((name) => declaredRole(name, declared));
+  const targets = [
+    ...named.map((name) => roleTarget(config, name)),
+    ...groups.map((group) => groupTarget(config, group)),
+  ];
   if (targets.length === 0) {
     throw new KpipeError('KPIPE_USAGE', `${config.file} declares no roles`, {
       next: 'declare one under roles:, or name a consumer group with --group',
@@ -22,7 +26,10 @@ function declaredRole(name: string, declared: readonly RoleName[]): RoleName {
   if (role === undefined) {
     const nearest = nearestName(name, declared);
     throw new KpipeError('KPIPE_USAGE', `kpipe.yaml has no role ${name}`, {
-      next: nearest === undefined ? `it has: ${declared.join(', ') || 'none'}; --group NAME shows any group` : `did you mean ${nearest}?`,
+      next:
+        nearest === undefined
+          ? `it has: ${declared.join(', ') || 'none'}; --group NAME shows any group`
+          : `did you mean ${nearest}?`,
     });
   }
   return role;
@@ -33,7 +40,12 @@ function roleTarget(config: Config, role: RoleName): LagTarget {
   if (declared === undefined) {
     throw new KpipeError('KPIPE_USAGE', `kpipe.yaml has no role ${role}`);
   }
-  return { role, group: declared.group, topic: declared.topic, positionsIn: declared.sink === 'postgres' ? 'postgres' : 'group' };
+  return {
+    role,
+    group: declared.group,
+    topic: declared.topic,
+    positionsIn: declared.sink === 'postgres' ? 'postgres' : 'group',
+  };
 }
 
 /** A group that belongs to a role is that role. */

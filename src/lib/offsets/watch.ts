@@ -11,7 +11,10 @@ import { partitionLagNow } from './partition-lag.ts';
 import { defaultJudgement, type Judgement, type Lag } from './status.ts';
 
 /** Connections for looking at lag. Closed whatever happens. */
-export async function withLagSources<Result>(config: Config, work: (sources: LagSources) => Promise<Result>): Promise<Result> {
+export async function withLagSources<Result>(
+  config: Config,
+  work: (sources: LagSources) => Promise<Result>,
+): Promise<Result> {
   const admin = await openKafkaAdmin(config.kafka);
   const records = await openRecordTimeReader(config.kafka);
   const positions = config.postgres === undefined ? null : createPositionReader(config.postgres);
@@ -38,7 +41,12 @@ export class LagWatch {
   /** @throws KPIPE_KAFKA_UNREACHABLE; the next look may find it again */
   async look(): Promise<LagReport> {
     const seen = await observeLag(this.#targets, this.#sources);
-    this.#history = remember(this.#history, seen, (group, partition) => this.#lagOf(group.group, partition, seen.observedAtMs), this.#judgement);
+    this.#history = remember(
+      this.#history,
+      seen,
+      (group, partition) => this.#lagOf(group.group, partition, seen.observedAtMs),
+      this.#judgement,
+    );
     return calculateLag(seen, this.#history, this.#judgement);
   }
 

@@ -50,7 +50,11 @@ export interface LogSearchResult {
  * Finds stored log lines by full text and filters, newest first.
  * @throws KPIPE_SCHEMA_MISSING, KPIPE_POSTGRES_UNREACHABLE within 5 s, KPIPE_POSTGRES_FAILED when it takes too long
  */
-export async function searchLogs(config: PostgresConfig, query: LogQuery, signal: AbortSignal): Promise<LogSearchResult> {
+export async function searchLogs(
+  config: PostgresConfig,
+  query: LogQuery,
+  signal: AbortSignal,
+): Promise<LogSearchResult> {
   const pool = await openPool(config, { applicationName: 'kpipe:logs-search', max: 2 });
   try {
     const found = await asking(pool, () => find(pool, config, query, signal));
@@ -67,7 +71,10 @@ async function find(pool: Pool, config: PostgresConfig, query: LogQuery, signal:
     return await inTransaction(pool, config.pool.statementTimeout, (client) =>
       cancelledBy(signal, pool, client, async () => {
         const rows = await selectLines(client, query);
-        const note = rows.length === 0 && query.text !== '' && !(await hasWords(client, query.text)) ? 'the query holds no word' : null;
+        const note =
+          rows.length === 0 && query.text !== '' && !(await hasWords(client, query.text))
+            ? 'the query holds no word'
+            : null;
         return { lines: rows.slice(0, query.limit).map(logLine), more: rows.length > query.limit, note };
       }),
     );
@@ -78,7 +85,12 @@ async function find(pool: Pool, config: PostgresConfig, query: LogQuery, signal:
 }
 
 /** Cancels the statement on the server when the signal aborts: leaving alone would let it run to its time-out. */
-async function cancelledBy<Result>(signal: AbortSignal, pool: Pool, client: PoolClient, work: () => Promise<Result>): Promise<Result> {
+async function cancelledBy<Result>(
+  signal: AbortSignal,
+  pool: Pool,
+  client: PoolClient,
+  work: () => Promise<Result>,
+): Promise<Result> {
   const { rows } = await client.query<{ readonly pid: number }>('select pg_backend_pid() as pid');
   const cancel = (): void => {
     // When that fails, the statement's own time-out ends it.
@@ -115,7 +127,10 @@ async function selectLines(client: PoolClient, query: LogQuery): Promise<readonl
     value === undefined ? [] : [condition(`$${values.push(value)}`)];
   const conditions = [
     'ts >= $1',
-    ...where((parameter) => `search @@ websearch_to_tsquery('simple', ${parameter})`, query.text === '' ? undefined : query.text),
+    ...where(
+      (parameter) => `search @@ websearch_to_tsquery('simple', ${parameter})`,
+      query.text === '' ? undefined : query.text,
+    ),
     ...where((parameter) => `service_name = ${parameter}`, query.service),
     ...where((parameter) => `severity_number >= ${parameter}`, query.minSeverity),
     ...where((parameter) => `trace_id = ${parameter}`, query.traceId),

@@ -64,5 +64,7 @@ function storedPosition(row: PositionRow): StoredPosition {
 
 function reasonOf(error: unknown): string {
   const failure = error instanceof KpipeError ? error : postgresError(error);
-  return failure.code === 'KPIPE_SCHEMA_MISSING' ? 'kpipe.consumer_offset is missing: run `kpipe migrate`' : failure.message;
+  return failure.code === 'KPIPE_SCHEMA_MISSING'
+    ? 'kpipe.consumer_offset is missing: run `kpipe migrate`'
+    : failure.message;
 }

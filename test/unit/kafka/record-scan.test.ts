@@ -31,7 +31,15 @@ function varint(value: number): Buffer {
 
 function record(offsetDelta: number, timestampDelta: number): Buffer {
   const value = Buffer.from('value');
-  const body = Buffer.concat([Buffer.from([0]), varint(timestampDelta), varint(offsetDelta), varint(-1), varint(value.length), value, varint(0)]);
+  const body = Buffer.concat([
+    Buffer.from([0]),
+    varint(timestampDelta),
+    varint(offsetDelta),
+    varint(-1),
+    varint(value.length),
+    value,
+    varint(0),
+  ]);
   return Buffer.concat([varint(body.length), body]);
 }
 
@@ -40,12 +48,18 @@ const codecs = { none: 0, gzip: 1, snappy: 2, zstd: 4 } as const;
 function batch(plan: BatchPlan): Buffer {
   const { baseOffset, records, codec = 'none', kind = 'plain', baseTimestampMs = 1_000_000 } = plan;
   const plain = Buffer.concat(records.map(([offset, time]) => record(offset, time)));
-  const packed = { none: plain, gzip: gzipSync(plain), snappy: Buffer.from('not unpacked'), zstd: zstdCompressSync(plain) }[codec];
+  const packed = {
+    none: plain,
+    gzip: gzipSync(plain),
+    snappy: Buffer.from('not unpacked'),
+    zstd: zstdCompressSync(plain),
+  }[codec];
   const header = Buffer.alloc(61);
   header.writeBigInt64BE(BigInt(baseOffset), 0);
   header.writeInt32BE(61 - 12 + packed.length, 8);
   header.writeInt8(2, 16);
-  const attributes = codecs[codec] | (plan.logAppendTime === true ? 8 : 0) | (kind === 'plain' ? 0 : 16) | (kind === 'control' ? 32 : 0);
+  const attributes =
+    codecs[codec] | (plan.logAppendTime === true ? 8 : 0) | (kind === 'plain' ? 0 : 16) | (kind === 'control' ? 32 : 0);
   header.writeInt16BE(attributes, 21);
   header.writeInt32BE(plan.lastOffsetDelta ?? records.at(-1)?.[0] ?? 0, 23);
   header.writeBigInt64BE(BigInt(baseTimestampMs), 27);
@@ -56,9 +70,17 @@ function batch(plan: BatchPlan): Buffer {
 }
 
 const tenASecond = Array.from({ length: 10 }, (_, index) => [index, index * 100] as const);
-const scan = (batches: readonly BatchPlan[], position: number, aborted: readonly { producerId: bigint; firstOffset: bigint }[] = []) =>
-  firstVisibleRecord(Buffer.concat(batches.map(batch)), BigInt(position), aborted);
-const found = (offset: number, timestampMs: number, exact = true) => ({ kind: 'record', offset: BigInt(offset), timestampMs, exact });
+const scan = (
+  batches: readonly BatchPlan[],
+  position: number,
+  aborted: readonly { producerId: bigint; firstOffset: bigint }[] = [],
+) => firstVisibleRecord(Buffer.concat(batches.map(batch)), BigInt(position), aborted);
+const found = (offset: number, timestampMs: number, exact = true) => ({
+  kind: 'record',
+  offset: BigInt(offset),
+  timestampMs,
+  exact,
+});
 
 describe('the first record at a position', () => {
   test.each(['none', 'gzip', 'zstd'] as const)('is found inside a batch (%s)', (codec) => {
@@ -66,8 +88,30 @@ describe('the first record at a position', () => {
   });
 
   test('is the next one where compaction took the one at the position', () => {
-    expect(scan([{ baseOffset: 100, records: [[0, 0], [5, 500]], lastOffsetDelta: 9 }], 102)).toEqual(found(105, 1_000_500));
-    expect(scan([{ baseOffset: 100, records: [[0, 0]], lastOffsetDelta: 9 }, { baseOffset: 110, records: [[0, 0]], baseTimestampMs: 5 }], 103)).toEqual(found(110, 5));
+    expect(
+      scan(
+        [
+          {
+            baseOffset: 100,
+            records: [
+              [0, 0],
+              [5, 500],
+            ],
+            lastOffsetDelta: 9,
+          },
+        ],
+        102,
+      ),
+    ).toEqual(found(105, 1_000_500));
+    expect(
+      scan(
+        [
+          { baseOffset: 100, records: [[0, 0]], lastOffsetDelta: 9 },
+          { baseOffset: 110, records: [[0, 0]], baseTimestampMs: 5 },
+        ],
+        103,
+      ),
+    ).toEqual(found(110, 5));
   });
 
   test('has the time that the log gave it, where the topic says so', () => {
@@ -75,7 +119,9 @@ describe('the first record at a position', () => {
   });
 
   test('has an interpolated time, marked, in a batch that is not unpacked', () => {
-    expect(scan([{ baseOffset: 100, records: tenASecond, codec: 'snappy' }], 103)).toEqual(found(103, 1_000_300, false));
+    expect(scan([{ baseOffset: 100, records: tenASecond, codec: 'snappy' }], 103)).toEqual(
+      found(103, 1_000_300, false),
+    );
   });
 
   test('has the exact time at the beginning of such a batch', () => {
@@ -93,13 +139,24 @@ describe('the first record at a position', () => {
 
 describe('what a read-committed consumer does not get', () => {
   test('control records: nothing is left behind them', () => {
-    expect(scan([{ baseOffset: 7, records: [[0, 0]], kind: 'control', producerId: 1 }], 7)).toEqual({ kind: 'none', nextPosition: 8n });
+    expect(scan([{ baseOffset: 7, records: [[0, 0]], kind: 'control', producerId: 1 }], 7)).toEqual({
+      kind: 'none',
+      nextPosition: 8n,
+    });
   });
 
   test('aborted records, up to the marker that aborts them', () => {
     const aborted = [{ producerId: 1n, firstOffset: 10n }];
     const batches: readonly BatchPlan[] = [
-      { baseOffset: 10, records: [[0, 0], [1, 0]], kind: 'transactional', producerId: 1 },
+      {
+        baseOffset: 10,
+        records: [
+          [0, 0],
+          [1, 0],
+        ],
+        kind: 'transactional',
+        producerId: 1,
+      },
       { baseOffset: 12, records: [[0, 0]], kind: 'control', producerId: 1 },
       { baseOffset: 13, records: [[0, 0]], kind: 'transactional', producerId: 1, baseTimestampMs: 77 },
     ];
@@ -109,15 +166,26 @@ describe('what a read-committed consumer does not get', () => {
 
   test('aborted records only of that producer', () => {
     const aborted = [{ producerId: 1n, firstOffset: 10n }];
-    const other: BatchPlan = { baseOffset: 11, records: [[0, 0]], kind: 'transactional', producerId: 2, baseTimestampMs: 88 };
-    expect(scan([{ baseOffset: 10, records: [[0, 0]], kind: 'transactional', producerId: 1 }, other], 10, aborted)).toEqual(found(11, 88));
+    const other: BatchPlan = {
+      baseOffset: 11,
+      records: [[0, 0]],
+      kind: 'transactional',
+      producerId: 2,
+      baseTimestampMs: 88,
+    };
+    expect(
+      scan([{ baseOffset: 10, records: [[0, 0]], kind: 'transactional', producerId: 1 }, other], 10, aborted),
+    ).toEqual(found(11, 88));
   });
 });
 
 describe('bytes', () => {
   test('of a batch that is cut off are left for the next fetch', () => {
     const whole = batch({ baseOffset: 100, records: tenASecond });
-    expect(firstVisibleRecord(whole.subarray(0, whole.length - 1), 100n, [])).toEqual({ kind: 'none', nextPosition: 100n });
+    expect(firstVisibleRecord(whole.subarray(0, whole.length - 1), 100n, [])).toEqual({
+      kind: 'none',
+      nextPosition: 100n,
+    });
     expect(firstVisibleRecord(Buffer.alloc(0), 100n, [])).toEqual({ kind: 'none', nextPosition: 100n });
   });
 
@@ -140,21 +208,29 @@ describe('bytes', () => {
 
   test('of any batch give the record that a plain search gives', () => {
     const plan = fc
-      .array(fc.tuple(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 0, max: 10_000_000_000 })), { minLength: 1, maxLength: 30 })
+      .array(fc.tuple(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 0, max: 10_000_000_000 })), {
+        minLength: 1,
+        maxLength: 30,
+      })
       .map((steps) => {
         let offset = -1;
         return steps.map(([step, time]) => [(offset += step), time] as const);
       });
     fc.assert(
-      fc.property(plan, fc.integer({ min: 0, max: 200 }), fc.constantFrom('none' as const, 'zstd' as const), (records, position, codec) => {
-        const expected = records.find(([offset]) => 50 + offset >= position);
-        const result = scan([{ baseOffset: 50, records, codec }], position);
-        expect(result).toEqual(
-          expected === undefined
-            ? { kind: 'none', nextPosition: BigInt(Math.max(position, 50 + records.at(-1)![0] + 1)) }
-            : found(50 + expected[0], 1_000_000 + expected[1]),
-        );
-      }),
+      fc.property(
+        plan,
+        fc.integer({ min: 0, max: 200 }),
+        fc.constantFrom('none' as const, 'zstd' as const),
+        (records, position, codec) => {
+          const expected = records.find(([offset]) => 50 + offset >= position);
+          const result = scan([{ baseOffset: 50, records, codec }], position);
+          expect(result).toEqual(
+            expected === undefined
+              ? { kind: 'none', nextPosition: BigInt(Math.max(position, 50 + records.at(-1)![0] + 1)) }
+              : found(50 + expected[0], 1_000_000 + expected[1]),
+          );
+        },
+      ),
     );
   });
 });

@@ -5,7 +5,9 @@ import { evaluateFailOn, parseFailOn } from '../../../src/lib/offsets/fail-on.ts
 import { groupLag } from './lag-fixtures.ts';
 
 const failing = (expression: string, over: Parameters<typeof groupLag>[0] = {}): readonly string[] =>
-  evaluateFailOn(parseFailOn(expression), [groupLag(over)]).failed.map(({ condition, actual }) => `${condition} ${actual}`);
+  evaluateFailOn(parseFailOn(expression), [groupLag(over)]).failed.map(
+    ({ condition, actual }) => `${condition} ${actual}`,
+  );
 
 describe('conditions', () => {
   test('are metrics, operators and limits in the units of the metric', () => {
@@ -18,25 +20,41 @@ describe('conditions', () => {
     ]);
   });
 
-  test.each(['', 'time', 'tme>5m', 'time>5', 'time>>5m', 'lag>5m', 'status>=bad', 'time>5m,', 'lag>-1', 'constructor>1'])(
-    '%j is refused as wrong usage, naming the condition',
-    (expression) => {
-      let thrown: unknown;
-      try {
-        parseFailOn(expression);
-      } catch (error) {
-        thrown = error;
-      }
-      expect(thrown).toBeInstanceOf(KpipeError);
-      expect(thrown).toMatchObject({ code: 'KPIPE_USAGE', exitCode: 2, message: expect.stringContaining('--fail-on') as unknown });
-    },
-  );
+  test.each([
+    '',
+    'time',
+    'tme>5m',
+    'time>5',
+    'time>>5m',
+    'lag>5m',
+    'status>=bad',
+    'time>5m,',
+    'lag>-1',
+    'constructor>1',
+  ])('%j is refused as wrong usage, naming the condition', (expression) => {
+    let thrown: unknown;
+    try {
+      parseFailOn(expression);
+    } catch (error) {
+      thrown = error;
+    }
+    expect(thrown).toBeInstanceOf(KpipeError);
+    expect(thrown).toMatchObject({
+      code: 'KPIPE_USAGE',
+      exitCode: 2,
+      message: expect.stringContaining('--fail-on') as unknown,
+    });
+  });
 });
 
 describe('a group fails', () => {
   test('by any condition that holds, with the figure that failed it', () => {
     const over = { timeLagMs: 723_000, lagRecords: 88_310n, lossInMs: 10_800_000, status: 'stall' } as const;
-    expect(failing('time>5m,loss<6h,lag>100k,status>=warn', over)).toEqual(['time>5m 12m3s', 'loss<6h 3h', 'status>=warn stall']);
+    expect(failing('time>5m,loss<6h,lag>100k,status>=warn', over)).toEqual([
+      'time>5m 12m3s',
+      'loss<6h 3h',
+      'status>=warn stall',
+    ]);
   });
 
   test('not at the limit itself', () => {
@@ -49,7 +67,13 @@ describe('a group fails', () => {
   });
 
   test('by nothing that is not known; that is told apart', () => {
-    const unknown = groupLag({ lagRecords: null, timeLagMs: null, status: 'unknown', reason: 'never started', unknown: { timeLagMs: 'no position yet' } });
+    const unknown = groupLag({
+      lagRecords: null,
+      timeLagMs: null,
+      status: 'unknown',
+      reason: 'never started',
+      unknown: { timeLagMs: 'no position yet' },
+    });
     const { failed, unjudged } = evaluateFailOn(parseFailOn('time>5m,time<5m,lag>0,status>=warn'), [unknown]);
     expect(failed).toEqual([]);
     expect(unjudged.map(({ condition, actual }) => [condition, actual])).toEqual([

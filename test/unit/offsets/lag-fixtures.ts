@@ -45,7 +45,10 @@ export function partition(over: Partial<PartitionObservation> = {}): PartitionOb
   };
 }
 
-export function group(partitions: readonly PartitionObservation[], over: Partial<GroupObservation> = {}): GroupObservation {
+export function group(
+  partitions: readonly PartitionObservation[],
+  over: Partial<GroupObservation> = {},
+): GroupObservation {
   return {
     role: 'events',
     group: 'kpipe-events',

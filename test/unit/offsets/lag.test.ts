@@ -24,7 +24,12 @@ const lagOf = (partitions: readonly PartitionObservation[], over: Partial<GroupO
 
 describe('lag of a partition', () => {
   test('is what lies between the position and the high watermark, and the age of the first unread record', () => {
-    expect(lagOf([partition()])).toMatchObject({ lagRecords: 600n, timeLagMs: 60_000, timeLagMethod: 'record', lossInMs: 7 * day - 60_000 });
+    expect(lagOf([partition()])).toMatchObject({
+      lagRecords: 600n,
+      timeLagMs: 60_000,
+      timeLagMethod: 'record',
+      lossInMs: 7 * day - 60_000,
+    });
   });
 
   test('counts from the log start where the position has expired, and tells what was lost', () => {
@@ -34,14 +39,27 @@ describe('lag of a partition', () => {
   });
 
   test('is 0 behind control and aborted records', () => {
-    expect(lagOf([partition({ firstUnread: { kind: 'nothing' } })])).toMatchObject({ lagRecords: 0n, timeLagMs: 0, status: 'ok', lossInMs: 7 * day });
+    expect(lagOf([partition({ firstUnread: { kind: 'nothing' } })])).toMatchObject({
+      lagRecords: 0n,
+      timeLagMs: 0,
+      status: 'ok',
+      lossInMs: 7 * day,
+    });
   });
 
   test.each([
     ['nothing was ever committed', { position: null, committedOffset: null }, 'never started: no position yet'],
-    ['the position is beyond the end', { position: 2000n }, "the position 2000 is beyond the log's end 1000: was the topic recreated?"],
+    [
+      'the position is beyond the end',
+      { position: 2000n },
+      "the position 2000 is beyond the log's end 1000: was the topic recreated?",
+    ],
     ['the partition has no leader', { highWatermark: null, logStartOffset: null }, 'the log cannot be read'],
-    ['PostgreSQL forgot it', { position: null, positionProblem: 'PostgreSQL holds no position' }, 'PostgreSQL holds no position'],
+    [
+      'PostgreSQL forgot it',
+      { position: null, positionProblem: 'PostgreSQL holds no position' },
+      'PostgreSQL holds no position',
+    ],
   ])('is not known where %s, and no alarm', (_name, over, reason) => {
     const lag = lagOf([partition({ firstUnread: null, ...over })]);
     expect(lag).toMatchObject({ lagRecords: null, timeLagMs: null, drainMs: null, status: 'unknown' });
@@ -54,9 +72,21 @@ describe('lag of a partition', () => {
   });
 
   test.each([
-    ['an open transaction', { kind: 'held', lastStableOffset: 400n } as const, 'an open transaction holds records back from offset 400'],
-    ['no answer', { kind: 'unknown', reason: 'Kafka says TOPIC_AUTHORIZATION_FAILED' } as const, 'Kafka says TOPIC_AUTHORIZATION_FAILED'],
-    ['a record without a time', { kind: 'record', offset: 400n, timestampMs: -1, exact: true } as const, 'the record carries no timestamp'],
+    [
+      'an open transaction',
+      { kind: 'held', lastStableOffset: 400n } as const,
+      'an open transaction holds records back from offset 400',
+    ],
+    [
+      'no answer',
+      { kind: 'unknown', reason: 'Kafka says TOPIC_AUTHORIZATION_FAILED' } as const,
+      'Kafka says TOPIC_AUTHORIZATION_FAILED',
+    ],
+    [
+      'a record without a time',
+      { kind: 'record', offset: 400n, timestampMs: -1, exact: true } as const,
+      'the record carries no timestamp',
+    ],
   ])('has no age with %s, but its records', (_name, firstUnread, reason) => {
     const lag = lagOf([partition({ firstUnread })]);
     expect(lag).toMatchObject({ lagRecords: 600n, timeLagMs: null, timeLagMethod: null });
@@ -72,9 +102,21 @@ describe('lag of a partition', () => {
     const inBatch = { kind: 'record', offset: 400n, timestampMs: nowMs - 9000, exact: false } as const;
     expect(lagOf([partition({ firstUnread: inBatch })])).toMatchObject({ timeLagMs: 9000, timeLagMethod: 'estimate' });
     const looks = [0, 10, 20, 30].map((seconds) =>
-      observation([group([partition({ position: 1050n, committedOffset: 1050n, highWatermark: 1000n + BigInt(seconds * 10), firstUnread: { kind: 'unknown', reason: 'no rights' } })])], {
-        observedAtMs: nowMs + seconds * 1000,
-      }),
+      observation(
+        [
+          group([
+            partition({
+              position: 1050n,
+              committedOffset: 1050n,
+              highWatermark: 1000n + BigInt(seconds * 10),
+              firstUnread: { kind: 'unknown', reason: 'no rights' },
+            }),
+          ]),
+        ],
+        {
+          observedAtMs: nowMs + seconds * 1000,
+        },
+      ),
     );
     expect(lagAfter(looks.slice(1))).toMatchObject({ timeLagMs: null });
     expect(lagAfter(looks)).toMatchObject({ lagRecords: 250n, timeLagMs: 25_000, timeLagMethod: 'estimate' });
@@ -83,16 +125,28 @@ describe('lag of a partition', () => {
 
 describe('rates', () => {
   const at = (seconds: number, position: number, end: number): LagObservation =>
-    observation([group([partition({ position: BigInt(position), committedOffset: BigInt(position), highWatermark: BigInt(end) })])], {
-      observedAtMs: nowMs + seconds * 1000,
-    });
+    observation(
+      [
+        group([
+          partition({ position: BigInt(position), committedOffset: BigInt(position), highWatermark: BigInt(end) }),
+        ]),
+      ],
+      {
+        observedAtMs: nowMs + seconds * 1000,
+      },
+    );
 
   test('need two looks', () => {
     expect(lagAfter([at(0, 400, 1000)])).toMatchObject({ inPerSec: null, outPerSec: null, drainMs: null });
   });
 
   test('give the time until the lag is gone', () => {
-    expect(lagAfter([at(0, 400, 1000), at(10, 800, 1200)])).toMatchObject({ inPerSec: 20, outPerSec: 40, lagRecords: 400n, drainMs: 20_000 });
+    expect(lagAfter([at(0, 400, 1000), at(10, 800, 1200)])).toMatchObject({
+      inPerSec: 20,
+      outPerSec: 40,
+      lagRecords: 400n,
+      drainMs: 20_000,
+    });
   });
 
   test('that do not gain on the log never drain it', () => {
@@ -106,7 +160,11 @@ describe('rates', () => {
 });
 
 describe('status', () => {
-  const looksEvery2s = (count: number, over: (index: number) => Partial<PartitionObservation>, groupOver: Partial<GroupObservation> = {}): readonly LagObservation[] =>
+  const looksEvery2s = (
+    count: number,
+    over: (index: number) => Partial<PartitionObservation>,
+    groupOver: Partial<GroupObservation> = {},
+  ): readonly LagObservation[] =>
     Array.from({ length: count }, (_, index) =>
       observation([group([partition(over(index))], groupOver)], { observedAtMs: nowMs + index * 2000 }),
     );
@@ -134,7 +192,10 @@ describe('status', () => {
 
   test('no alarm: an empty group that has read everything', () => {
     const done = { position: 1000n, committedOffset: 1000n, firstUnread: null };
-    expect(lagAfter(looksEvery2s(20, () => done, { state: 'Empty', members: 0 }))).toMatchObject({ status: 'ok', lagRecords: 0n });
+    expect(lagAfter(looksEvery2s(20, () => done, { state: 'Empty', members: 0 }))).toMatchObject({
+      status: 'ok',
+      lagRecords: 0n,
+    });
   });
 
   test('no alarm: a restart that leaves the group empty for some seconds', () => {
@@ -156,7 +217,11 @@ describe('a group', () => {
   test('sums what is known, is as old as its oldest, loses first what expires first', () => {
     const lag = lagOf([
       partition(),
-      partition({ partition: 1, position: 900n, firstUnread: { kind: 'record', offset: 900n, timestampMs: nowMs - 5 * day, exact: true } }),
+      partition({
+        partition: 1,
+        position: 900n,
+        firstUnread: { kind: 'record', offset: 900n, timestampMs: nowMs - 5 * day, exact: true },
+      }),
       partition({ partition: 2, position: null, committedOffset: null, firstUnread: null }),
     ]);
     expect(lag).toMatchObject({ lagRecords: 700n, timeLagMs: 5 * day, lossInMs: 2 * day });
@@ -172,7 +237,12 @@ describe('a group', () => {
     const offset = fc.option(fc.bigInt({ min: 0n, max: 5000n }), { nil: null });
     const unread = fc.option(
       fc.oneof(
-        fc.record({ kind: fc.constant('record' as const), offset: fc.bigInt({ min: 0n, max: 5000n }), timestampMs: fc.integer({ min: -1, max: nowMs * 2 }), exact: fc.boolean() }),
+        fc.record({
+          kind: fc.constant('record' as const),
+          offset: fc.bigInt({ min: 0n, max: 5000n }),
+          timestampMs: fc.integer({ min: -1, max: nowMs * 2 }),
+          exact: fc.boolean(),
+        }),
         fc.constant({ kind: 'nothing' as const }),
         fc.constant({ kind: 'unknown' as const, reason: 'why not' }),
       ),
@@ -183,7 +253,9 @@ describe('a group', () => {
       fc.property(fc.array(fc.array(seen, { minLength: 1, maxLength: 3 }), { minLength: 1, maxLength: 5 }), (looks) => {
         const lag = lagAfter(
           looks.map((partitions, look) =>
-            observation([group(partitions.map((over, index) => partition({ partition: index, ...over })))], { observedAtMs: nowMs + look * 2000 }),
+            observation([group(partitions.map((over, index) => partition({ partition: index, ...over })))], {
+              observedAtMs: nowMs + look * 2000,
+            }),
           ),
         );
         for (const figures of [lag, ...lag.partitions]) {

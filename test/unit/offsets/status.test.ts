@@ -26,24 +26,65 @@ function commits(...points: readonly (readonly [number, number, number])[]): rea
 }
 
 function judge(window: readonly Commit[], seconds: number, lag: number, ends: readonly number[] = [100_000]): string {
-  const now = { lagRecords: BigInt(lag), timeLagMs: null, atMs: seconds * 1000, recentHighWatermarks: ends.map(BigInt) };
+  const now = {
+    lagRecords: BigInt(lag),
+    timeLagMs: null,
+    atMs: seconds * 1000,
+    recentHighWatermarks: ends.map(BigInt),
+  };
   return judgePartition(window, now, burrow).status;
 }
 
 describe("Burrow's rules", () => {
   // Commits at 100 … 500 s, with lag, and none at the start.
-  const caughtUpAtFirst = commits([100, 1000, 0], [200, 2000, 50], [300, 3000, 100], [400, 4000, 150], [500, 5000, 200]);
+  const caughtUpAtFirst = commits(
+    [100, 1000, 0],
+    [200, 2000, 50],
+    [300, 3000, 100],
+    [400, 4000, 150],
+    [500, 5000, 200],
+  );
 
   test.each([
     ['silent as long as the window spans', caughtUpAtFirst, 900, 200, 'ok'],
     ['silent longer than the window spans', caughtUpAtFirst, 1000, 200, 'stop'],
     ['nothing to read any more', caughtUpAtFirst, 9000, 0, 'ok'],
-    ['stands, but had no lag in the window', commits([100, 1000, 0], [200, 1000, 100], [300, 1000, 200]), 400, 300, 'ok'],
+    [
+      'stands, but had no lag in the window',
+      commits([100, 1000, 0], [200, 1000, 100], [300, 1000, 200]),
+      400,
+      300,
+      'ok',
+    ],
     ['stands with lag all along', commits([100, 1000, 100], [200, 1000, 200], [300, 1000, 300]), 400, 300, 'stall'],
-    ['went back and recovered', commits([100, 1000, 50], [200, 2000, 50], [300, 3000, 50], [400, 2000, 40], [500, 4000, 60]), 550, 60, 'ok'],
-    ['went back and has not recovered', commits([100, 1000, 50], [200, 2000, 50], [300, 3000, 50], [400, 2000, 1050]), 450, 1050, 'rewind'],
-    ['moves, the lag grows', commits([100, 1000, 50], [200, 2000, 60], [300, 3000, 60], [400, 4000, 90]), 450, 90, 'warn'],
-    ['moves, the lag fell once', commits([100, 1000, 50], [200, 2000, 60], [300, 3000, 59], [400, 4000, 90]), 450, 90, 'ok'],
+    [
+      'went back and recovered',
+      commits([100, 1000, 50], [200, 2000, 50], [300, 3000, 50], [400, 2000, 40], [500, 4000, 60]),
+      550,
+      60,
+      'ok',
+    ],
+    [
+      'went back and has not recovered',
+      commits([100, 1000, 50], [200, 2000, 50], [300, 3000, 50], [400, 2000, 1050]),
+      450,
+      1050,
+      'rewind',
+    ],
+    [
+      'moves, the lag grows',
+      commits([100, 1000, 50], [200, 2000, 60], [300, 3000, 60], [400, 4000, 90]),
+      450,
+      90,
+      'warn',
+    ],
+    [
+      'moves, the lag fell once',
+      commits([100, 1000, 50], [200, 2000, 60], [300, 3000, 59], [400, 4000, 90]),
+      450,
+      90,
+      'ok',
+    ],
   ])('%s', (_name, window, seconds, lag, expected) => {
     expect(judge(window, seconds, lag)).toBe(expected);
   });
@@ -56,7 +97,11 @@ describe("Burrow's rules", () => {
 
 describe('no alarm', () => {
   const judged = (window: readonly Commit[], now: { lag: number; timeLagMs: number | null; atMs: number }): string =>
-    judgePartition(window, { lagRecords: BigInt(now.lag), timeLagMs: now.timeLagMs, atMs: now.atMs, recentHighWatermarks: [] }, defaultJudgement).status;
+    judgePartition(
+      window,
+      { lagRecords: BigInt(now.lag), timeLagMs: now.timeLagMs, atMs: now.atMs, recentHighWatermarks: [] },
+      defaultJudgement,
+    ).status;
 
   test('on trivial lag: a thousand records of this second are, one that has waited an hour is not', () => {
     expect(isTrivial({ lagRecords: 1000n, timeLagMs: 900 }, defaultJudgement)).toBe(true);
@@ -68,7 +113,9 @@ describe('no alarm', () => {
   test('before a commit was seen, or in a window too short to tell', () => {
     expect(judged([], { lag: 5000, timeLagMs: 60_000, atMs: 0 })).toBe('unknown');
     expect(judged(commits([0, 10, 5000], [2, 10, 6000]), { lag: 6000, timeLagMs: 60_000, atMs: 2000 })).toBe('unknown');
-    expect(judged(commits([0, 10, 5000], [21, 10, 6000]), { lag: 6000, timeLagMs: 60_000, atMs: 21_000 })).toBe('stall');
+    expect(judged(commits([0, 10, 5000], [21, 10, 6000]), { lag: 6000, timeLagMs: 60_000, atMs: 21_000 })).toBe(
+      'stall',
+    );
   });
 
   test('on a pause shorter than 30 s, however short the window', () => {
@@ -84,7 +131,9 @@ describe('the window', () => {
     lagRecords: fc.bigInt({ min: 0n, max: 10_000n }),
     timeLagMs: fc.option(fc.integer({ min: 0, max: 100_000 }), { nil: null }),
   });
-  const inOrder = fc.array(commit, { maxLength: 60 }).map((all) => all.toSorted((left, right) => left.atMs - right.atMs));
+  const inOrder = fc
+    .array(commit, { maxLength: 60 })
+    .map((all) => all.toSorted((left, right) => left.atMs - right.atMs));
   const windowOf = (all: readonly Commit[]): readonly Commit[] =>
     all.reduce<readonly Commit[]>((window, next) => addCommit(window, next, defaultJudgement), []);
 
@@ -93,7 +142,9 @@ describe('the window', () => {
       fc.property(inOrder, (all) => {
         const window = windowOf(all);
         expect(window.length).toBeLessThanOrEqual(defaultJudgement.commits);
-        expect(window.map(({ atMs }) => atMs)).toEqual(window.map(({ atMs }) => atMs).toSorted((left, right) => left - right));
+        expect(window.map(({ atMs }) => atMs)).toEqual(
+          window.map(({ atMs }) => atMs).toSorted((left, right) => left - right),
+        );
         expect(window.at(-1)).toEqual(all.at(-1));
       }),
     );
@@ -107,16 +158,26 @@ describe('the window', () => {
 
   test('is never in error without lag, and always has one of the statuses', () => {
     fc.assert(
-      fc.property(inOrder, fc.bigInt({ min: 0n, max: 20_000n }), fc.integer({ min: 0, max: 100_000 }), (all, lag, later) => {
-        const window = windowOf(all);
-        const now = { lagRecords: lag, timeLagMs: null, atMs: (all.at(-1)?.atMs ?? 0) + later, recentHighWatermarks: [] };
-        const { status, reason } = judgePartition(window, now, defaultJudgement);
-        expect(lagStatuses).toContain(status);
-        expect(reason === null).toBe(status === 'ok');
-        if (lag <= defaultJudgement.allowedRecords) {
-          expect(status).toBe('ok');
-        }
-      }),
+      fc.property(
+        inOrder,
+        fc.bigInt({ min: 0n, max: 20_000n }),
+        fc.integer({ min: 0, max: 100_000 }),
+        (all, lag, later) => {
+          const window = windowOf(all);
+          const now = {
+            lagRecords: lag,
+            timeLagMs: null,
+            atMs: (all.at(-1)?.atMs ?? 0) + later,
+            recentHighWatermarks: [],
+          };
+          const { status, reason } = judgePartition(window, now, defaultJudgement);
+          expect(lagStatuses).toContain(status);
+          expect(reason === null).toBe(status === 'ok');
+          if (lag <= defaultJudgement.allowedRecords) {
+            expect(status).toBe('ok');
+          }
+        },
+      ),
     );
   });
 });

@@ -32,15 +32,21 @@ describe('interpolation', () => {
 
 describe('the table', () => {
   const looks = fc
-    .array(fc.record({ grown: fc.integer({ min: 0, max: 3 }), waitedMs: fc.integer({ min: 1, max: 5000 }) }), { maxLength: 200 })
+    .array(fc.record({ grown: fc.integer({ min: 0, max: 3 }), waitedMs: fc.integer({ min: 1, max: 5000 }) }), {
+      maxLength: 200,
+    })
     .map((steps) => {
       let at = { offset: 0n, atMs: 0 };
-      return steps.map(({ grown, waitedMs }): EndPoint => (at = { offset: at.offset + BigInt(grown), atMs: at.atMs + waitedMs }));
+      return steps.map(
+        ({ grown, waitedMs }): EndPoint => (at = { offset: at.offset + BigInt(grown), atMs: at.atMs + waitedMs }),
+      );
     });
   const tableOf = (all: readonly EndPoint[]): readonly EndPoint[] => all.reduce<readonly EndPoint[]>(addEndPoint, []);
 
   test('keeps a flat run by its two ends', () => {
-    expect(tableOf(table([100, 1], [100, 2], [100, 3], [100, 4], [200, 5]))).toEqual(table([100, 1], [100, 4], [200, 5]));
+    expect(tableOf(table([100, 1], [100, 2], [100, 3], [100, 4], [200, 5]))).toEqual(
+      table([100, 1], [100, 4], [200, 5]),
+    );
   });
 
   test('begins anew with a log that begins anew', () => {

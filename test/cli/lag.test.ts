@@ -1,0 +1,185 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import kafkajs from 'kafkajs';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+
+import { kpipe, root, runProgram } from '../support/run-kpipe.ts';
+import { uniqueTopic } from '../support/servers.ts';
+
+const servers = inject('servers');
+const kafka = new kafkajs.Kafka({
+  brokers: [...servers.brokers],
+  clientId: 'test-lag',
+  logLevel: kafkajs.logLevel.NOTHING,
+});
+const admin = kafka.admin();
+const topic = uniqueTopic('lag-cli');
+const group = uniqueTopic('lag-cli-group');
+const records = 40;
+const read = 15;
+
+beforeAll(async () => {
+  await admin.connect();
+  await admin.createTopics({ topics: [{ topic, numPartitions: 1, replicationFactor: 1 }], waitForLeaders: true });
+  const producer = kafka.producer();
+  await producer.connect();
+  const timestamp = String(Date.now() - 3_600_000);
+  await producer.send({
+    topic,
+    messages: Array.from({ length: records }, (_, index) => ({ value: `record ${index}`, timestamp })),
+  });
+  await producer.disconnect();
+  await admin.setOffsets({ groupId: group, topic, partitions: [{ partition: 0, offset: String(read) }] });
+});
+
+afterAll(async () => {
+  await admin.deleteGroups([group]);
+  await admin.deleteTopics({ topics: [topic] });
+  await admin.disconnect();
+});
+
+const lag = (...args: readonly string[]) => kpipe(['lag', '--config', servers.config, '--group', group, ...args]);
+
+interface Document {
+  readonly roles: readonly Readonly<Record<string, unknown>>[];
+  readonly problems: readonly unknown[];
+}
+
+describe('kpipe lag', () => {
+  test('prints one JSON document: offsets as text, times in ms, exit 0', async () => {
+    const { code, stdout, stderr } = await lag('--json', '--for', '0s');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const document = JSON.parse(stdout) as Document;
+    expect(Object.keys(document)).toEqual(['observedAt', 'clusterId', 'roles', 'notes', 'problems', 'unjudged']);
+    expect(document.roles).toHaveLength(1);
+    expect(document.roles[0]).toMatchObject({
+      role: null,
+      group,
+      protocol: 'classic',
+      state: 'Empty',
+      members: 0,
+      lagRecords: String(records - read),
+      timeLagMethod: 'record',
+      inPerSec: null,
+      drainMs: null,
+      status: 'stop',
+      partitions: [
+        {
+          topic,
+          partition: 0,
+          committedOffset: String(read),
+          position: String(read),
+          highWatermark: String(records),
+          logStartOffset: '0',
+        },
+      ],
+    });
+    expect(document.roles[0]?.['timeLagMs']).toBeGreaterThanOrEqual(3_600_000);
+  });
+
+  test('prints a table for people', async () => {
+    const { code, stdout } = await lag();
+    expect(code).toBe(0);
+    const [titles, line, reason] = stdout.split('\n');
+    expect(titles?.split(/ +/)).toEqual([
+      'ROLE',
+      'GROUP',
+      'STATE',
+      'LAG',
+      'TIME',
+      'IN/s',
+      'OUT/s',
+      'DRAIN',
+      'LOSS-IN',
+      'STATUS',
+    ]);
+    expect(line).toMatch(new RegExp(`^– +${group} +Empty +25 +1h(\\d+[ms])? +0 +0 +never +6d22h +ERR STOP 1/1$`));
+    expect(reason).toMatch(new RegExp(`^! ${group}: partition ${topic}-0: no member reads it, unread for 1h`));
+  });
+
+  test('exits 3 when a condition of --fail-on holds, 0 when none does', async () => {
+    const failed = await lag('--for', '0s', '--json', '--fail-on', 'time>30m,lag>1000');
+    expect(failed.code).toBe(3);
+    expect((JSON.parse(failed.stdout) as Document).problems).toEqual([
+      { role: null, group, condition: 'time>30m', actual: expect.stringMatching(/^1h/) as unknown },
+    ]);
+    expect((await lag('--for', '0s', '--fail-on', 'time>2h,lag>1000,loss<1d')).code).toBe(0);
+  });
+
+  test('says on stderr which conditions it could not judge, and does not fail by them', async () => {
+    const { code, stderr } = await lag('--for', '0s', '--fail-on', 'in<1');
+    expect(code).toBe(0);
+    expect(stderr).toContain(`cannot judge in<1 for ${group}: seen only once`);
+  });
+
+  test.each([
+    [['--fail-on', 'tme>5m'], 2, 'KPIPE_USAGE --fail-on: not a condition: tme>5m'],
+    [['--interval', 'soon'], 2, 'KPIPE_USAGE --interval: soon is not a duration'],
+    [['--watch', '--json'], 2, 'KPIPE_USAGE --watch prints many documents'],
+    [['evens'], 2, 'KPIPE_USAGE kpipe.yaml has no role evens'],
+    [
+      ['--group', `${group}-absent`, '--for', '0s'],
+      1,
+      `KPIPE_GROUP_MISSING there is no consumer group ${group}-absent`,
+    ],
+  ])('refuses %j with exit %i', async (args, code, message) => {
+    const ended = await lag(...args);
+    expect(ended.code).toBe(code);
+    expect(ended.stderr).toContain(message);
+    expect(ended.stderr).not.toMatch(/\n\s+at /);
+  });
+});
+
+describe('kpipe lag --watch without a terminal', () => {
+  test('prints a line an interval until its time is over', async () => {
+    const { code, stdout } = await lag('--watch', '--interval', '400ms', '--for', '1s');
+    expect(code).toBe(0);
+    const documents = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Document);
+    expect(documents.length).toBeGreaterThanOrEqual(3);
+    expect(documents.map(({ roles }) => roles[0]?.['lagRecords'])).toEqual(documents.map(() => '25'));
+    expect(documents[0]?.roles[0]?.['inPerSec']).toBeNull();
+    expect(documents.at(-1)?.roles[0]?.['inPerSec']).toBe(0);
+  });
+
+  test('ends at SIGTERM', async () => {
+    const running = runProgram(
+      process.execPath,
+      [`${root}bin/run.js`, 'lag', '--config', servers.config, '--group', group, '--watch', '--interval', '300ms'],
+      { cwd: root },
+    );
+    await running.shows(/"observedAt".*\n.*"observedAt"/);
+    running.child.kill('SIGTERM');
+    expect((await running.ended).code).toBe(130);
+  });
+
+  test('goes on with an error document a look while no broker answers', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'kpipe-lag-'));
+    const file = join(directory, 'kpipe.yaml');
+    writeFileSync(file, readFileSync(servers.config, 'utf8').replace(/^ {2}brokers: .*$/m, '  brokers: [127.0.0.1:1]'));
+    const { code, stdout } = await kpipe([
+      'lag',
+      '--config',
+      file,
+      '--group',
+      group,
+      '--watch',
+      '--interval',
+      '200ms',
+      '--for',
+      '300ms',
+    ]);
+    rmSync(directory, { recursive: true });
+    expect(code).toBe(0);
+    const errors = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { readonly error: { readonly code: string } }).error.code);
+    expect(errors.length).toBeGreaterThanOrEqual(2);
+    expect(new Set(errors)).toEqual(new Set(['KPIPE_KAFKA_UNREACHABLE']));
+  });
+});
