@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { constants, createReadStream } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
 
 import type { Config } from '../config/load.ts';
 import { KpipeError, messageOf } from '../errors.ts';
@@ -13,7 +14,7 @@ import { produceRecords } from './produce.ts';
 import type { ProduceSummary } from './tally.ts';
 
 export type ProduceInput =
-  | { readonly kind: 'lines'; readonly topic: string; readonly file: string | NodeJS.ReadableStream; readonly keyField?: string }
+  | { readonly kind: 'lines'; readonly topic: string; readonly file: string | Readable; readonly keyField?: string }
   | {
       readonly kind: 'generate';
       readonly producer: ProducerKind;
@@ -51,7 +52,12 @@ export async function produce(config: Config, options: ProduceOptions): Promise<
   const { input, journalPath, onTrouble, ...request } = options;
   const seed = input.kind === 'generate' ? (input.seed ?? randomInt(2 ** 31)) : null;
   const { topics, batches } = await openInput(config, options, seed ?? 0);
-  const publisher = await openPublisher(config.kafka, { deliveryTimeoutMs, ...(onTrouble === undefined ? {} : { onTrouble }) });
+  const publisher = await openPublisher(config.kafka, { deliveryTimeoutMs, ...(onTrouble === undefined ? {} : { onTrouble }) }).catch(
+    (error: unknown) => {
+      closeInput(input);
+      throw error;
+    },
+  );
   let journal: Journal | undefined;
   try {
     // Before anything is read: a topic that is missing shows at once.
@@ -62,6 +68,7 @@ export async function produce(config: Config, options: ProduceOptions): Promise<
   } finally {
     journal?.close();
     await publisher.close();
+    closeInput(input);
   }
 }
 
@@ -101,9 +108,9 @@ function generatedTopics(config: Config, producer: ProducerKind, only: string | 
   return Object.fromEntries(wanted);
 }
 
-async function openLines(file: string | NodeJS.ReadableStream): Promise<AsyncIterable<Buffer>> {
+async function openLines(file: string | Readable): Promise<AsyncIterable<Buffer>> {
   if (typeof file !== 'string') {
-    return file as AsyncIterable<Buffer>;
+    return file;
   }
   try {
     await access(file, constants.R_OK);
@@ -117,6 +124,13 @@ async function openLines(file: string | NodeJS.ReadableStream): Promise<AsyncIte
     });
   }
   return readWhenAsked(file);
+}
+
+/** A pipe that says nothing, and does not end, would keep the process alive. */
+function closeInput(input: ProduceInput): void {
+  if (input.kind === 'lines' && typeof input.file !== 'string') {
+    input.file.destroy();
+  }
 }
 
 async function* readWhenAsked(path: string): AsyncGenerator<Buffer> {
