@@ -11,6 +11,7 @@ export interface LagScreenProps {
   readonly feed: LagScreenFeed;
 }
 
+const otherKeys = 's sort  p pause  +/− interval  ? help  q quit';
 const trendWidth = 16;
 const maxNotes = 3;
 
@@ -78,8 +79,7 @@ export function LagScreen({ feed }: LagScreenProps): ReactElement {
         <Toned key={note.text} cell={note} />
       ))}
       <Text dimColor wrap="truncate">
-        {open === undefined ? '↑↓ select  enter partitions' : '↑↓ scroll  esc back'} s sort p pause +/− interval ? help
-        q quit
+        {`${open === undefined ? '↑↓ select  enter partitions' : '↑↓ scroll  esc back'}  ${otherKeys}`}
       </Text>
     </Box>
   );
@@ -103,8 +103,9 @@ function Header({
   ];
   return (
     <Text wrap="truncate">
-      <Text bold>kpipe lag</Text> {parts.join('  ')}
-      {model.failure === null ? '' : <Text color="red"> STALE: {model.failure}</Text>}
+      <Text bold>kpipe lag</Text>
+      {`  ${parts.join('  ')}`}
+      {model.failure === null ? '' : <Text color="red">{`  STALE: ${model.failure}`}</Text>}
     </Text>
   );
 }
