@@ -32,6 +32,7 @@ export default class Demo extends KpipeCommand {
       allowNo: true,
       description: 'start the sandbox; --no-sandbox uses the servers of kpipe.yaml',
     }),
+    brokers: Flags.string({ options: ['3', '1'], description: 'Kafka brokers of the sandbox (default: as before, else 3)' }),
     count: Flags.integer({ default: 100_000, min: 100, max: 5_000_000, description: 'records to publish' }),
     rate: Flags.string({
       default: '5k/s',
@@ -51,7 +52,7 @@ export default class Demo extends KpipeCommand {
     if (ratePerSec === undefined || brokenShare === undefined) {
       throw new KpipeError('KPIPE_USAGE', 'not a rate or not a share', { next: 'write --rate 5k/s and --broken 0.5%' });
     }
-    const config = flags.sandbox ? await this.#sandbox() : this.#servers(flags);
+    const config = flags.sandbox ? await this.#sandbox(flags.brokers) : this.#servers(flags);
     const { runDemo } = await import('../lib/demo/demo.ts');
     const show = showDemoProgress({
       say: (line) => this.say(line),
@@ -69,14 +70,20 @@ export default class Demo extends KpipeCommand {
       signal: this.interruption(),
       report: show,
     });
-    return this.show(flags, report, demoView(flags.sandbox), { exitCode: report.ok ? 0 : 1 });
+    return this.show(flags, report, demoView({ ownSandbox: flags.sandbox, workingDirectory: process.cwd() }), { exitCode: report.ok ? 0 : 1 });
   }
 
-  async #sandbox(): Promise<Config> {
+  async #sandbox(brokers: string | undefined): Promise<Config> {
     const { startSandbox } = await import('../lib/sandbox/sandbox.ts');
     const directory = sandboxDirectory(process.env);
     const up = await startSandbox(
-      { directory, workingDirectory: process.cwd(), environment: process.env, bigquery: 'required' },
+      {
+        directory,
+        workingDirectory: process.cwd(),
+        environment: process.env,
+        bigquery: 'required',
+        ...(brokers === undefined ? {} : { brokers: brokers === '1' ? 1 : 3 }),
+      },
       (progress) => this.say(sandboxProgressLine(progress)),
       this.interruption(),
     );

@@ -38,8 +38,14 @@ export function showDemoProgress(console: DemoConsole): (progress: DemoProgress)
   };
 }
 
+export interface DemoSetting {
+  /** The demo has started the servers, so that somebody has to stop them. */
+  readonly ownSandbox: boolean;
+  readonly workingDirectory: string;
+}
+
 /** The demo's report: what was acked and what became of it, the problems if any, and what to try next. */
-export function demoView(ownSandbox: boolean): (report: DemoReport, view: View) => string {
+export function demoView(setting: DemoSetting): (report: DemoReport, view: View) => string {
   return (report, view) => {
     const table = view.table(
       [
@@ -48,7 +54,7 @@ export function demoView(ownSandbox: boolean): (report: DemoReport, view: View) 
       ],
       report.topics.map(topicRow),
     );
-    return ['', table, '', ...[...verdict(report), '', ...nextSteps(report, ownSandbox)].map(view.line)].join('\n');
+    return ['', table, '', ...[...verdict(report), '', ...nextSteps(report, setting)].map(view.line)].join('\n');
   };
 }
 
@@ -88,8 +94,8 @@ function reasonsText(topics: readonly DemoTopic[]): string {
   return [...sums].sort(([, left], [, right]) => right - left).map(([reason, count]) => `${reason} ${count}`).join(', ') || 'none';
 }
 
-function nextSteps({ configPath }: DemoReport, ownSandbox: boolean): readonly Line[] {
-  const config = ` -c ${configPath}`;
+function nextSteps({ configPath }: DemoReport, { ownSandbox, workingDirectory }: DemoSetting): readonly Line[] {
+  const config = configPath === `${workingDirectory}/kpipe.yaml` ? '' : ` -c ${configPath}`;
   const steps: readonly (readonly [command: string, what: string])[] = [
     [`kpipe lag --watch${config}`, 'lag in records, in time, and until loss'],
     [`kpipe logs search 'timed out' --since 1h${config}`, 'full text over the stored log lines'],
