@@ -18,8 +18,6 @@ export interface ArrivalOptions {
   readonly patienceMs: number;
   readonly signal: AbortSignal;
   readonly onProgress: (lagRecords: number) => void;
-  /** Throws when waiting is in vain. */
-  readonly check: () => void;
 }
 
 /** Waits until every role's position has reached the end that its topic has now. Says how far it came when it gives up. */
@@ -32,7 +30,6 @@ export async function awaitArrival(config: Config, topics: readonly ShopTopic[],
   let movedAt = Date.now();
   for (;;) {
     options.signal.throwIfAborted();
-    options.check();
     const lagRecords = new Map<ShopTopic, number>();
     for (const [topic, wanted] of ends) {
       lagRecords.set(topic, lagOf(wanted, await positionsOf(config, topic, options)));

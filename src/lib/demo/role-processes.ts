@@ -19,22 +19,38 @@ interface RunningRole {
   readonly log: string;
 }
 
-const readyDeadlineMs = 60_000;
-const stopDeadlineMs = 45_000;
+/** A group that lost a member without a word waits for its session to end before it gives out partitions. */
+const readyDeadlineMs = 90_000;
+/** More than a role's own drain deadline. */
+const drainDeadlineMs = 45_000;
 
 /** `kpipe consume ROLE` as processes of their own, as anybody would run them. What they say goes to files. */
 export class RoleProcesses {
   readonly #roles: readonly RunningRole[];
+  readonly #failure = new AbortController();
+  #stopping = false;
 
   constructor(config: Config, names: readonly RoleName[], commandLine: CommandLine, logDirectory: string) {
     mkdirSync(logDirectory, { recursive: true });
     this.#roles = names.map((role) => startRole(config, role, commandLine, logDirectory));
+    for (const running of this.#roles) {
+      void running.exited.then(() => {
+        if (!this.#stopping) {
+          this.#failure.abort(endedByItself(running));
+        }
+      });
+    }
+  }
+
+  /** Aborts, with the error to tell, when a role ends by itself. */
+  get failure(): AbortSignal {
+    return this.#failure.signal;
   }
 
   /** Resolves when every role is a member of its group and has partitions. @throws KPIPE_INCOMPLETE: one ended, or never came */
   async ready(admin: ClusterAdmin, config: Config, signal: AbortSignal): Promise<void> {
     for (const deadline = Date.now() + readyDeadlineMs; ; await wait(250, signal)) {
-      this.assertAlive();
+      this.failure.throwIfAborted();
       signal.throwIfAborted();
       const waiting = await this.#withoutPartitions(admin, config);
       if (waiting.length === 0) {
@@ -48,21 +64,10 @@ export class RoleProcesses {
     }
   }
 
-  /** @throws KPIPE_INCOMPLETE: a role ended by itself, with its last words */
-  assertAlive(): void {
-    for (const { role, child, log } of this.#roles) {
-      if (child.exitCode !== null || child.signalCode !== null) {
-        throw new KpipeError('KPIPE_INCOMPLETE', `the role ${role} ended (${child.exitCode ?? child.signalCode}): ${lastWords(log)}`, {
-          next: `see ${log}, or run it yourself: kpipe consume ${role}`,
-          where: { role },
-        });
-      }
-    }
-  }
-
-  /** SIGTERM, which drains; SIGKILL when that takes too long. Answers who did not end as it should. */
-  async stop(): Promise<readonly string[]> {
-    const endings = await Promise.all(this.#roles.map((running) => stopRole(running)));
+  /** SIGTERM, which drains; SIGKILL when that takes longer than it may. Answers who did not end as it should. */
+  async stop(deadlineMs = drainDeadlineMs): Promise<readonly string[]> {
+    this.#stopping = true;
+    const endings = await Promise.all(this.#roles.map((running) => stopRole(running, deadlineMs)));
     return endings.flatMap((problem) => (problem === undefined ? [] : [problem]));
   }
 
@@ -88,10 +93,17 @@ function startRole(config: Config, role: RoleName, [program, ...args]: CommandLi
   return { role, child, log, exited: once(child, 'exit') };
 }
 
-async function stopRole({ role, child, exited, log }: RunningRole): Promise<string | undefined> {
+function endedByItself({ role, child, log }: RunningRole): KpipeError {
+  return new KpipeError('KPIPE_INCOMPLETE', `the role ${role} ended (${child.exitCode ?? child.signalCode}): ${lastWords(log)}`, {
+    next: `see ${log}, or run it yourself: kpipe consume ${role}`,
+    where: { role },
+  });
+}
+
+async function stopRole({ role, child, exited, log }: RunningRole, deadlineMs: number): Promise<string | undefined> {
   if (child.exitCode === null && child.signalCode === null) {
     child.kill('SIGTERM');
-    const timer = setTimeout(() => child.kill('SIGKILL'), stopDeadlineMs);
+    const timer = setTimeout(() => child.kill('SIGKILL'), deadlineMs);
     await exited;
     clearTimeout(timer);
   }
