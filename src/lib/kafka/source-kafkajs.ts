@@ -43,7 +43,7 @@ export async function openKafkajsSource(config: KafkaConfig, options: KafkajsSou
     rebalanceTimeout: 30_000,
     heartbeatInterval: heartbeatMs,
     maxBytesPerPartition: options.maxBytesPerPartition,
-    maxBytes: 16 * 1024 * 1024,
+    maxBytes: 1024 * 1024,
     minBytes: 1,
     maxWaitTimeInMs: options.maxWaitMs,
     // kafkajs' defaults give up after a few seconds and then stay silent for ever.

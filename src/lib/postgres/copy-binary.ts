@@ -9,29 +9,33 @@ const headerBytes = signature.length + 8;
 /** 2000-01-01, where timestamptz counts microseconds from. */
 const postgresEpochMs = 946_684_800_000;
 const wordSize = 2 ** 32;
+const initialBytes = 64 * 1024;
+/** A batch of unusual size does not keep its memory. */
+const keptBytes = 16 * 1024 * 1024;
 
 export class CopyRows {
   #bytes: Buffer;
   #length = headerBytes;
-  /** Where each row begins, for cutting one out. */
-  readonly #rowStarts: number[] = [];
   readonly #fields: number;
 
-  /** @param expectedBytes of all rows; it grows where that was too little */
-  constructor(fields: number, expectedBytes: number) {
+  constructor(fields: number) {
     this.#fields = fields;
-    this.#bytes = Buffer.allocUnsafe(Math.max(4096, expectedBytes) + headerBytes);
-    signature.copy(this.#bytes);
-    this.#bytes.fill(0, signature.length, headerBytes);
+    this.#bytes = Buffer.allocUnsafe(initialBytes);
+    this.clear();
   }
 
-  get rows(): number {
-    return this.#rowStarts.length;
+  /** Begins a new stream in the same memory; what `finish()` answered before is overwritten. */
+  clear(): void {
+    if (this.#bytes.length > keptBytes) {
+      this.#bytes = Buffer.allocUnsafe(initialBytes);
+    }
+    signature.copy(this.#bytes);
+    this.#bytes.fill(0, signature.length, headerBytes);
+    this.#length = headerBytes;
   }
 
   startRow(): void {
     this.#reserve(2);
-    this.#rowStarts.push(this.#length);
     this.#length = this.#bytes.writeInt16BE(this.#fields, this.#length);
   }
 

@@ -4,7 +4,7 @@ import { partitionKey } from '../ports.ts';
 import type { EventRow } from '../records/event.ts';
 import type { ProjectionChange } from '../records/projection.ts';
 import type { Claim, Sink } from '../runtime/sink.ts';
-import { CopyRows } from './copy-binary.ts';
+import type { CopyRows } from './copy-binary.ts';
 import { openPostgresSink, type PostgresSinkOptions } from './postgres-sink.ts';
 import { missingColumns } from './projection-table.ts';
 import { prepareProjections } from './projections.ts';
@@ -57,10 +57,8 @@ export async function openEventSink(options: EventSinkOptions): Promise<Sink<Pro
   };
 }
 
-function encodeEvents(rows: readonly ProjectedEvent[], claim: Claim): { bytes: Buffer; rowOfLine: readonly number[] } {
+function encodeEvents(rows: readonly ProjectedEvent[], claim: Claim, copy: CopyRows): readonly number[] {
   const topic = Buffer.from(claim.topic);
-  const expected = rows.reduce((sum, { event }) => sum + (event.data?.length ?? 0) + 250, 0);
-  const copy = new CopyRows(columns.length, expected);
   for (const { event } of rows) {
     copy.startRow();
     copy.timestamptz(event.time);
@@ -77,7 +75,7 @@ function encodeEvents(rows: readonly ProjectedEvent[], claim: Claim): { bytes: B
     copy.bytes(event.key);
     copy.bytes(event.raw);
   }
-  return { bytes: copy.finish(), rowOfLine: rows.map((_, index) => index) };
+  return rows.map((_, index) => index);
 }
 
 async function requireProjectionTables(options: EventSinkOptions): Promise<void> {

@@ -1,7 +1,7 @@
 import type { LogRow } from '../records/log.ts';
 import type { LogLine } from '../records/log-line.ts';
 import type { Claim, Sink } from '../runtime/sink.ts';
-import { CopyRows } from './copy-binary.ts';
+import type { CopyRows } from './copy-binary.ts';
 import { dropExpiredPartitions, ensureLogPartitions } from './log-partitions.ts';
 import { inTransaction, type Pool } from './pool.ts';
 import { openPostgresSink, type PostgresSinkOptions } from './postgres-sink.ts';
@@ -42,10 +42,9 @@ export async function maintainPartitions(
   });
 }
 
-function encodeLogs(rows: readonly LogRow[], claim: Claim): { bytes: Buffer; rowOfLine: readonly number[] } {
+function encodeLogs(rows: readonly LogRow[], claim: Claim, copy: CopyRows): readonly number[] {
   const topic = Buffer.from(claim.topic);
   const rowOfLine: number[] = [];
-  const copy = new CopyRows(columns.length, rows.length * 500);
   for (const [index, row] of rows.entries()) {
     const observed = { ms: row.recordTimeMs, micros: 0 };
     for (const [number, line] of row.lines.entries()) {
@@ -59,7 +58,7 @@ function encodeLogs(rows: readonly LogRow[], claim: Claim): { bytes: Buffer; row
       copyLine(copy, line, topic);
     }
   }
-  return { bytes: copy.finish(), rowOfLine };
+  return rowOfLine;
 }
 
 function copyLine(copy: CopyRows, line: LogLine, topic: Buffer): void {

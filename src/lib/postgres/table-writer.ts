@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 
 import type { Claim, Rejection, SinkBatch, WriteOutcome } from '../runtime/sink.ts';
 import { advance, countStored } from './consumer-offsets.ts';
+import { CopyRows } from './copy-binary.ts';
 import { copyErrorLine, copyInto } from './copy.ts';
 import { kindOfFailure, sqlstateOf } from './failures.ts';
 import { inTransaction, type Pool, type PoolClient } from './pool.ts';
@@ -13,16 +14,15 @@ export interface BulkTable<Row> {
   readonly columns: readonly string[];
   /** Columns of the unique key. */
   readonly key: readonly string[];
-  /** The rows as one binary COPY stream, and which batch row each COPY line comes from. */
-  readonly encode: (rows: readonly Row[], claim: Claim) => EncodedRows;
+  /** Writes the rows; answers `rowOfLine[line - 1]`, the index of the batch's row that a COPY line comes from. */
+  readonly encode: (rows: readonly Row[], claim: Claim, copy: CopyRows) => readonly number[];
   readonly offsetOf: (row: Row) => bigint;
   /** Runs in the transaction after the rows are in, with those that took effect: new ones, and re-read ones. */
   readonly applyEffects?: (client: PoolClient, claim: Claim, rows: readonly Row[]) => Promise<void>;
 }
 
-export interface EncodedRows {
+interface EncodedRows {
   readonly bytes: Buffer;
-  /** `rowOfLine[line - 1]` is the index of the batch's row. */
   readonly rowOfLine: readonly number[];
 }
 
@@ -42,11 +42,14 @@ export class TableWriter<Row> {
   readonly #table: BulkTable<Row>;
   readonly #options: TableWriterOptions;
   readonly #staging = `kpipe_staging_${randomUUID().slice(0, 8)}`;
+  /** Used again for each batch: megabytes of fresh memory a batch would outrun the garbage collector. */
+  readonly #copy: CopyRows;
   #stagedLeft = 0;
 
   constructor(table: BulkTable<Row>, options: TableWriterOptions) {
     this.#table = table;
     this.#options = options;
+    this.#copy = new CopyRows(table.columns.length);
   }
 
   async write(claim: Claim, batch: SinkBatch<Row>): Promise<WriteOutcome> {
@@ -78,8 +81,14 @@ export class TableWriter<Row> {
     return { kind: 'written', ...counts };
   }
 
+  #encode(rows: readonly Row[], claim: Claim): EncodedRows {
+    this.#copy.clear();
+    const rowOfLine = this.#table.encode(rows, claim, this.#copy);
+    return { bytes: this.#copy.finish(), rowOfLine };
+  }
+
   async #store(client: PoolClient, claim: Claim, rows: readonly Row[]): Promise<{ stored: number; duplicates: number }> {
-    const encoded = this.#table.encode(rows, claim);
+    const encoded = this.#encode(rows, claim);
     if (this.#stagedLeft > 0) {
       this.#stagedLeft -= 1;
       return this.#storeStaged(client, claim, rows, encoded);
@@ -187,7 +196,7 @@ export class TableWriter<Row> {
   async #accepts(client: PoolClient, claim: Claim, rows: readonly Row[]): Promise<boolean> {
     await client.query('savepoint attempt');
     try {
-      await this.#insertStaged(client, this.#table.encode(rows, claim));
+      await this.#insertStaged(client, this.#encode(rows, claim));
       return true;
     } catch (error) {
       if (kindOfFailure(error) !== 'record') {

@@ -8,6 +8,7 @@ import type { ClusterAdmin } from '../ports.ts';
 import type { Totals } from '../runtime/counts.ts';
 import type { Role } from '../runtime/role.ts';
 import { RoleRun, type RunResult } from '../runtime/run-role.ts';
+import { keepYoungGenerationSmall } from '../runtime/young-generation.ts';
 import { openAnalyticsRole } from './analytics.ts';
 import { required, type RoleEnvironment } from './environment.ts';
 import { openEventsRole } from './events.ts';
@@ -45,6 +46,7 @@ export interface ConsumeReport {
  */
 export async function consumeRole(config: Config, name: RoleName, options: ConsumeOptions): Promise<RunResult> {
   const settings = required(config.roles[name], `roles.${name}`, name);
+  keepYoungGenerationSmall();
   const admin = await openKafkaAdmin(config.kafka);
   try {
     const topicId = await requireTopics(admin, name, [settings.topic, settings.deadLetters]);
@@ -82,7 +84,7 @@ async function runOpened<Row>(
   try {
     const source = await openKafkajsSource(config.kafka, {
       topic: role.topic, group, clientId,
-      maxBytesPerPartition: 2 * 1024 * 1024,
+      maxBytesPerPartition: 1024 * 1024,
       maxWaitMs: 100,
     });
     const run = new RoleRun(role, { source, publisher, admin }, {

@@ -1,5 +1,6 @@
 import type { FetchedBatch, SourceRecord } from '../ports.ts';
 import type { Decoded } from '../records/decoded.ts';
+import { weightOf } from './memory-budget.ts';
 import type { SinkBatch } from './sink.ts';
 
 /** Batches close at whichever comes first. */
@@ -25,7 +26,8 @@ export interface ClosedBatch<Row> {
   /** `records[i]` is what `sink.rows[i]` was decoded from. */
   readonly records: readonly SourceRecord[];
   readonly dead: readonly DeadRecord[];
-  readonly bytes: number;
+  /** What the batch takes of the memory budget. */
+  readonly weight: number;
   /** How many records the range held. */
   readonly recordCount: number;
 }
@@ -96,19 +98,21 @@ interface OpenBatch<Row> {
   readonly dead: DeadRecord[];
   records: number;
   bytes: number;
+  weight: number;
 }
 
 function openAt<Row>(fetched: FetchedBatch, position: bigint, nowMs: number): OpenBatch<Row> {
   const { topic, partition } = fetched;
   return {
     topic, partition, position, openedAtMs: nowMs, nextPosition: position,
-    rows: [], rowRecords: [], dead: [], records: 0, bytes: 0,
+    rows: [], rowRecords: [], dead: [], records: 0, bytes: 0, weight: 0,
   };
 }
 
 function take<Row>(open: OpenBatch<Row>, record: SourceRecord, decoded: Decoded<Row>, bytes: number): void {
   open.records += 1;
   open.bytes += bytes;
+  open.weight += weightOf(record);
   open.nextPosition = record.offset + 1n;
   if (decoded.kind === 'row') {
     open.rows.push(decoded.row);
@@ -130,7 +134,7 @@ function closeAt<Row>(open: OpenBatch<Row>, nextPosition: bigint): ClosedBatch<R
     },
     records: open.rowRecords,
     dead: open.dead,
-    bytes: open.bytes,
+    weight: open.weight,
     recordCount: open.records,
   };
 }

@@ -4,6 +4,7 @@ import { backoffMs, wait } from './backoff.ts';
 import { BatchBuilder, withoutRejected, type ClosedBatch, type DeadRecord, type Decode, type BatchLimits } from './batch.ts';
 import { DeadLetterBreaker } from './breaker.ts';
 import type { RunCounts } from './counts.ts';
+import { weightOf, type MemoryBudget } from './memory-budget.ts';
 import type { Semaphore } from './semaphore.ts';
 import type { Claim, Sink } from './sink.ts';
 
@@ -15,6 +16,8 @@ export interface WorkerContext<Row> {
   readonly limits: BatchLimits;
   /** Bounds how many batches are written at once. */
   readonly writes: Semaphore;
+  /** Bounds what all partitions hold. */
+  readonly memory: MemoryBudget;
   readonly counts: RunCounts;
   readonly breaker: { readonly share: number; readonly of: number };
   /** Resolves when the records are acked in the dead letter topic. */
@@ -32,8 +35,8 @@ export interface WorkerContext<Row> {
  * *closed* (revoked, fenced or failed: nothing is written any more). A worker is never reopened; a new assignment or a
  * new claim makes a new one.
  *
- * Back-pressure: `accept` resolves only when at most one closed batch waits behind the one that is being written, so a
- * partition holds about two batches in memory.
+ * Back-pressure: `accept` resolves only when no closed batch waits behind the one that is being written and the memory
+ * budget has room, so a partition holds about two batches, and all of them together no more than the budget.
  */
 export class PartitionWorker<Row> {
   readonly assignment: Assignment;
@@ -45,6 +48,7 @@ export class PartitionWorker<Row> {
   #writing: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
+  #heldBytes = 0;
   #position: bigint;
   #writtenPosition: bigint;
   readonly #roomWaiters: (() => void)[] = [];
@@ -86,11 +90,25 @@ export class PartitionWorker<Row> {
       return;
     }
     this.#position = fetched.nextPosition;
+    this.#hold(fetched.records.reduce((sum, record) => sum + weightOf(record), 0));
     this.#queue.push(...this.#builder.add(fetched, this.#context.now()));
     this.#schedule();
-    while (this.#queue.length > 1 && !this.#closed) {
+    while (this.#queue.length > 0 && !this.#closed) {
       await new Promise<void>((resolve) => this.#roomWaiters.push(resolve));
     }
+    while (this.#context.memory.isExhausted && this.#heldBytes > 0 && !this.#closed) {
+      await this.#context.memory.change();
+    }
+  }
+
+  #hold(bytes: number): void {
+    this.#heldBytes += bytes;
+    this.#context.memory.take(bytes);
+  }
+
+  #release(bytes: number): void {
+    this.#heldBytes -= bytes;
+    this.#context.memory.giveBack(bytes);
   }
 
   /** Writes what is in hand and resolves when it is durable, or when the worker is closed. */
@@ -117,6 +135,7 @@ export class PartitionWorker<Row> {
     this.#builder.close();
     this.#clearTimer();
     this.#releaseRoom();
+    this.#release(this.#heldBytes);
   }
 
   #clearTimer(): void {
@@ -163,6 +182,9 @@ export class PartitionWorker<Row> {
       for (let batch = this.#queue.shift(); batch !== undefined && !this.#closed; batch = this.#queue.shift()) {
         this.#releaseRoom();
         await this.#write(batch);
+        if (!this.#closed) {
+          this.#release(batch.weight);
+        }
       }
     } catch (error) {
       this.#close();

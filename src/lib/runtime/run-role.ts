@@ -4,6 +4,7 @@ import { backoffMs, wait } from './backoff.ts';
 import { deadLetterOffice } from './bury.ts';
 import { claimReadable } from './claims.ts';
 import { RunCounts, type PartitionCounts, type Totals } from './counts.ts';
+import { MemoryBudget } from './memory-budget.ts';
 import { PartitionWorker, type WorkerContext } from './partition-worker.ts';
 import type { Role } from './role.ts';
 import { Semaphore } from './semaphore.ts';
@@ -38,6 +39,8 @@ export interface RunResult {
   readonly maxRssBytes: number;
 }
 
+/** For records that were read and are not yet written; what a fetch in flight brings comes on top. */
+const memoryBudgetBytes = 20 * 1024 * 1024;
 const mirrorEveryMs = 1000;
 const drainCheckMs = 250;
 const stallCheckMs = 10_000;
@@ -79,6 +82,7 @@ export class RoleRun<Row> {
       decode: role.decode,
       limits: role.batch,
       writes: new Semaphore(options.concurrency),
+      memory: new MemoryBudget(memoryBudgetBytes),
       counts: this.counts,
       breaker: role.breaker,
       buryDead: deadLetterOffice(edges.publisher, role.deadLetterTopic, role.name, options.now),
@@ -201,7 +205,10 @@ export class RoleRun<Row> {
     if (!isCurrent()) {
       return;
     }
-    await assignment.commit(fenced.writtenPosition);
+    // A sink that commits to the group keeps more there than a position, and asks the group itself when it claims.
+    if (!this.#role.sink.commitsToGroup) {
+      await assignment.commit(fenced.writtenPosition);
+    }
     if (isCurrent()) {
       this.#edges.source.seek(assignment, await this.#begin(assignment));
     }
