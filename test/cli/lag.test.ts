@@ -1,9 +1,10 @@
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import kafkajs from 'kafkajs';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 
 import { kpipe, root, runProgram } from '../support/run-kpipe.ts';
 import { uniqueTopic } from '../support/servers.ts';
@@ -181,5 +182,69 @@ describe('kpipe lag --watch without a terminal', () => {
       .map((line) => (JSON.parse(line) as { readonly error: { readonly code: string } }).error.code);
     expect(errors.length).toBeGreaterThanOrEqual(2);
     expect(new Set(errors)).toEqual(new Set(['KPIPE_KAFKA_UNREACHABLE']));
+  });
+});
+
+const hasTmux = spawnSync('tmux', ['-V']).status === 0;
+
+describe.runIf(hasTmux)('kpipe lag --watch on a terminal', () => {
+  const socket = uniqueTopic('kpipe-lag');
+  const directory = mkdtempSync(join(tmpdir(), 'kpipe-tmux-'));
+  const written = join(directory, 'written');
+
+  const tmux = (...args: readonly string[]): string =>
+    spawnSync('tmux', ['-L', socket, ...args], { encoding: 'utf8' }).stdout;
+  const screen = (): string => tmux('capture-pane', '-p', '-t', 'lag');
+  const shows = (pattern: RegExp): Promise<void> =>
+    vi.waitFor(() => expect(screen()).toMatch(pattern), { timeout: 20_000, interval: 100 });
+  /** How often a sequence of the terminal's was written so far. */
+  const count = (sequence: string): number => readFileSync(written, 'latin1').split(sequence).length - 1;
+
+  beforeAll(async () => {
+    tmux('-f', '/dev/null', 'new-session', '-d', '-s', 'lag', '-x', '110', '-y', '12', 'sh');
+    tmux('pipe-pane', '-t', 'lag', `cat > ${written}`);
+    tmux('send-keys', '-t', 'lag', "PS1='ready> '; clear", 'Enter');
+    await shows(/^ready>/m);
+  });
+
+  afterAll(() => {
+    tmux('kill-server');
+    rmSync(directory, { recursive: true });
+  });
+
+  async function watch(): Promise<number> {
+    const run = `${process.execPath} ${root}bin/run.js lag --config ${servers.config} --group ${group} --watch --interval 300ms`;
+    tmux('send-keys', '-t', 'lag', `clear; ${run} & echo pid $!; fg %1 >/dev/null; echo ended $?`, 'Enter');
+    await shows(new RegExp(`› –? *${group} +Empty +25 +1h`));
+    const shell = tmux('display-message', '-p', '-t', 'lag', '#{pane_pid}').trim();
+    const children = spawnSync('ps', ['--ppid', shell, '-o', 'pid='], { encoding: 'utf8' }).stdout;
+    return Number(children.trim().split(/\s+/).at(-1));
+  }
+
+  test('draws, follows the size and the keys without clearing the screen, and restores it on q', async () => {
+    await watch();
+    const clearsAtFirst = count('\u001b[2J');
+    tmux('send-keys', '-t', 'lag', 'Enter');
+    await shows(new RegExp(`› ${topic} +0 +15 +40 +25`));
+    tmux('send-keys', '-t', 'lag', 'Escape');
+    await shows(/LAG OVER TIME[^]*▁?█{4}/);
+    expect(count('\u001b[2J')).toBe(clearsAtFirst);
+    tmux('resize-window', '-t', 'lag', '-x', '60', '-y', '10');
+    await vi.waitFor(() => expect(screen()).not.toContain('LAG OVER TIME'), { timeout: 10_000 });
+    await shows(/q quit|…$/m);
+    tmux('send-keys', '-t', 'lag', 'q');
+    await shows(/^ended 0$/m);
+    expect(screen()).not.toContain('kpipe lag  ');
+    expect(count('\u001b[?1049l')).toBe(count('\u001b[?1049h'));
+  });
+
+  test('restores the screen and the cursor at SIGTERM', async () => {
+    tmux('resize-window', '-t', 'lag', '-x', '110', '-y', '12');
+    process.kill(await watch(), 'SIGTERM');
+    await shows(/^ended 130$/m);
+    expect(count('\u001b[?1049l')).toBe(count('\u001b[?1049h'));
+    expect(readFileSync(written, 'latin1').lastIndexOf('\u001b[?25h')).toBeGreaterThan(
+      readFileSync(written, 'latin1').lastIndexOf('\u001b[?25l'),
+    );
   });
 });

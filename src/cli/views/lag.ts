@@ -10,6 +10,7 @@ import {
   type PartitionLag,
 } from '../../lib/offsets/lag-report.ts';
 import { neverExpires } from '../../lib/offsets/loss.ts';
+import { defaultJudgement } from '../../lib/offsets/status.ts';
 import type { View } from '../base-command.ts';
 import { renderDocument } from '../output/document.ts';
 import { errorDocument } from '../output/errors.ts';
@@ -148,11 +149,15 @@ function rateCell(perSec: number | null): Span {
   return perSec === null ? unknown : plain(formatCount(perSec));
 }
 
-function drainCell({ drainMs, unknown: reasons }: GroupLag): Span {
+/** A lag of seconds that stays as it is, is what a pipeline at work looks like: nothing to drain. */
+function drainCell({ drainMs, timeLagMs, unknown: reasons }: GroupLag): Span {
   if (drainMs !== null) {
     return plain(drainMs === 0 ? '–' : formatDuration(drainMs));
   }
-  return reasons['drainMs'] === neverDrains ? warn('never') : unknown;
+  if (reasons['drainMs'] !== neverDrains) {
+    return unknown;
+  }
+  return timeLagMs !== null && timeLagMs <= defaultJudgement.allowedTimeMs ? plain('–') : warn('never');
 }
 
 function lossCell({ lossInMs, unknown: reasons }: LagFigures, alarmMs: number): Span {
