@@ -17,7 +17,11 @@ function newest(directory) {
 /** The compiler's own record is written at the end of each build, also when nothing else has changed. */
 function buildIsCurrent() {
   const record = join(root, 'dist', '.tsbuildinfo');
-  return existsSync(record) && existsSync(join(root, 'dist', 'cli', 'start.js')) && statSync(record).mtimeMs >= newest(join(root, 'src'));
+  return (
+    existsSync(record) &&
+    existsSync(join(root, 'dist', 'cli', 'start.js')) &&
+    statSync(record).mtimeMs >= newest(join(root, 'src'))
+  );
 }
 
 if (!existsSync(node)) {
@@ -32,7 +36,10 @@ if (!buildIsCurrent()) {
     process.exit(status ?? 1);
   }
 }
-const child = spawn(node, [join(root, 'bin', 'run.js'), 'demo', ...process.argv.slice(2)], { cwd: root, stdio: 'inherit' });
+const child = spawn(node, [join(root, 'bin', 'run.js'), 'demo', ...process.argv.slice(2)], {
+  cwd: root,
+  stdio: 'inherit',
+});
 // Ctrl-C reaches the demo itself, which drains; this one only waits for it.
 process.on('SIGINT', () => undefined);
 process.on('SIGTERM', () => child.kill('SIGTERM'));

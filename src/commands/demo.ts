@@ -32,7 +32,10 @@ export default class Demo extends KpipeCommand {
       allowNo: true,
       description: 'start the sandbox; --no-sandbox uses the servers of kpipe.yaml',
     }),
-    brokers: Flags.string({ options: ['3', '1'], description: 'Kafka brokers of the sandbox (default: as before, else 3)' }),
+    brokers: Flags.string({
+      options: ['3', '1'],
+      description: 'Kafka brokers of the sandbox (default: as before, else 3)',
+    }),
     count: Flags.integer({ default: 100_000, min: 100, max: 5_000_000, description: 'records to publish' }),
     rate: Flags.string({
       default: '5k/s',
@@ -70,7 +73,9 @@ export default class Demo extends KpipeCommand {
       signal: this.interruption(),
       report: show,
     });
-    return this.show(flags, report, demoView({ ownSandbox: flags.sandbox, workingDirectory: process.cwd() }), { exitCode: report.ok ? 0 : 1 });
+    return this.show(flags, report, demoView({ ownSandbox: flags.sandbox, workingDirectory: process.cwd() }), {
+      exitCode: report.ok ? 0 : 1,
+    });
   }
 
   async #sandbox(brokers: string | undefined): Promise<Config> {

@@ -22,17 +22,40 @@ export default class Produce extends KpipeCommand {
     '<%= config.bin %> <%= command.id %> --generate api --count 100000 --seed 7',
     '<%= config.bin %> <%= command.id %> events --generate app --rate 500/s',
   ];
-  static override args = { topic: Args.string({ description: 'the topic; with --generate: only this one of the topics that it writes' }) };
+  static override args = {
+    topic: Args.string({ description: 'the topic; with --generate: only this one of the topics that it writes' }),
+  };
   static override flags = {
-    file: Flags.string({ char: 'f', helpValue: 'FILE|-', description: 'records, one a line (default: standard input)' }),
-    key: Flags.string({ helpValue: 'FIELD', description: 'take the key from this JSON field, such as data.orderId (default: no key)' }),
+    file: Flags.string({
+      char: 'f',
+      helpValue: 'FILE|-',
+      description: 'records, one a line (default: standard input)',
+    }),
+    key: Flags.string({
+      helpValue: 'FIELD',
+      description: 'take the key from this JSON field, such as data.orderId (default: no key)',
+    }),
     generate: Flags.option({ options: producerKinds, description: 'generate what this kind of producer writes' })(),
-    rate: Flags.string({ helpValue: 'N/s', description: 'at most so many records a second (default: as fast as they are acked)' }),
+    rate: Flags.string({
+      helpValue: 'N/s',
+      description: 'at most so many records a second (default: as fast as they are acked)',
+    }),
     count: Flags.integer({ min: 1, description: 'stop after so many records' }),
-    seed: Flags.integer({ description: 'with --generate: the same seed gives the same records (default: a random one, reported)' }),
-    run: Flags.string({ helpValue: 'ID', description: 'with --generate: goes into every id, so that runs of one seed differ' }),
-    broken: Flags.string({ helpValue: 'SHARE', description: 'with --generate: the share of broken records (default: 0.5%)' }),
-    journal: Flags.string({ helpValue: 'FILE', description: 'append each send and each ack with its offset to a file, as ndjson' }),
+    seed: Flags.integer({
+      description: 'with --generate: the same seed gives the same records (default: a random one, reported)',
+    }),
+    run: Flags.string({
+      helpValue: 'ID',
+      description: 'with --generate: goes into every id, so that runs of one seed differ',
+    }),
+    broken: Flags.string({
+      helpValue: 'SHARE',
+      description: 'with --generate: the share of broken records (default: 0.5%)',
+    }),
+    journal: Flags.string({
+      helpValue: 'FILE',
+      description: 'append each send and each ack with its offset to a file, as ndjson',
+    }),
   };
 
   async run(): Promise<ProduceResult> {
@@ -41,7 +64,9 @@ export default class Produce extends KpipeCommand {
     const input = produceInput(args.topic, flags, process.stdin);
     const ratePerSec = flags.rate === undefined ? undefined : parseRecordRate(flags.rate);
     if (flags.rate !== undefined && ratePerSec === undefined) {
-      throw new KpipeError('KPIPE_USAGE', `--rate ${flags.rate} is not a rate`, { next: 'write it as 500, 500/s or 2k/s' });
+      throw new KpipeError('KPIPE_USAGE', `--rate ${flags.rate} is not a rate`, {
+        next: 'write it as 500, 500/s or 2k/s',
+      });
     }
     const signal = this.interruption();
     const progress = this.progress('produce', flags.count);

@@ -28,13 +28,20 @@ async function newTopic(keys: Readonly<Record<string, string>> = {}): Promise<st
   const name = uniqueTopic('produce');
   made.push(name);
   await admin.createTopic({ name, partitions: 2, replicationFactor: 1, config: keys });
-  await vi.waitFor(async () => expect((await admin.describeTopics([name]))[0]?.partitions).toHaveLength(2), { timeout: 10_000 });
+  await vi.waitFor(async () => expect((await admin.describeTopics([name]))[0]?.partitions).toHaveLength(2), {
+    timeout: 10_000,
+  });
   return name;
 }
 
 /** A kpipe.yaml whose roles read these topics. */
-function pipeline(topics: Partial<Record<'events' | 'logs' | 'analytics', string>> = {}, brokers: readonly string[] = servers.brokers): string {
-  const roles = Object.entries(topics).map(([role, topic]) => `  ${role}: {topic: ${topic}, group: ${topic}-${role}, deadLetters: ${topic}.dlq}\n`);
+function pipeline(
+  topics: Partial<Record<'events' | 'logs' | 'analytics', string>> = {},
+  brokers: readonly string[] = servers.brokers,
+): string {
+  const roles = Object.entries(topics).map(
+    ([role, topic]) => `  ${role}: {topic: ${topic}, group: ${topic}-${role}, deadLetters: ${topic}.dlq}\n`,
+  );
   return directory.write(
     `pipeline: test
 kafka: {brokers: [${brokers.join(', ')}]}
@@ -52,7 +59,8 @@ const file = (name: string, text: string | Buffer): string => {
   return path;
 };
 const produce = (...args: readonly string[]): Promise<Ended> => kpipe(['produce', ...args], directory.options);
-const start = (...args: readonly string[]): Running => runProgram(process.execPath, [`${root}bin/run.js`, 'produce', ...args], directory.options);
+const start = (...args: readonly string[]): Running =>
+  runProgram(process.execPath, [`${root}bin/run.js`, 'produce', ...args], directory.options);
 const json = ({ stdout }: Ended): ProduceResult => JSON.parse(stdout) as ProduceResult;
 
 /** Everything in a topic, in the order of its partitions. */
@@ -60,33 +68,55 @@ async function recordsOf(topic: string): Promise<readonly SourceRecord[]> {
   const partitions = [0, 1].map((partition) => ({ topic, partition }));
   const ends = await admin.listOffsets(partitions, 'latest');
   const found: SourceRecord[][] = [[], []];
-  const readBack = await openReadBack(kafka, uniqueTopic('reader'), partitions.map((each) => ({ ...each, position: 0n })), ({ partition }, record) =>
-    found[partition]?.push(record),
+  const readBack = await openReadBack(
+    kafka,
+    uniqueTopic('reader'),
+    partitions.map((each) => ({ ...each, position: 0n })),
+    ({ partition }, record) => found[partition]?.push(record),
   );
   await vi.waitFor(() => ends.forEach((end) => expect(readBack.position(end)).toBe(end.offset)), { timeout: 30_000 });
   await readBack.close();
   return found.flat();
 }
 
-const valuesOf = (records: readonly SourceRecord[]): readonly string[] => records.map(({ value }) => value?.toString('latin1') ?? 'null').sort();
+const valuesOf = (records: readonly SourceRecord[]): readonly string[] =>
+  records.map(({ value }) => value?.toString('latin1') ?? 'null').toSorted();
 
 describe('from a file or a pipe', () => {
   test('each line is a record, byte for byte; empty lines are none', async () => {
     const topic = await newTopic();
-    const lines = file('bytes.txt', Buffer.concat([Buffer.from('{"a":1}\n\n  spaces stay \r\n'), Buffer.from([0xff, 0xfe, 0x00, 0x0a]), Buffer.from('last')]));
+    const lines = file(
+      'bytes.txt',
+      Buffer.concat([
+        Buffer.from('{"a":1}\n\n  spaces stay \r\n'),
+        Buffer.from([0xff, 0xfe, 0x00, 0x0a]),
+        Buffer.from('last'),
+      ]),
+    );
 
     const ended = await produce(topic, '--file', lines, '-c', pipeline(), '--json');
 
     expect(ended.code).toBe(0);
-    expect(json(ended)).toMatchObject({ topics: [{ topic, acked: 4, failed: 0 }], acked: 4, failed: 0, interrupted: false, blockedBy: null, failures: [], seed: null });
+    expect(json(ended)).toMatchObject({
+      topics: [{ topic, acked: 4, failed: 0 }],
+      acked: 4,
+      failed: 0,
+      interrupted: false,
+      blockedBy: null,
+      failures: [],
+      seed: null,
+    });
     const records = await recordsOf(topic);
-    expect(valuesOf(records)).toEqual(['  spaces stay \r', 'last', '{"a":1}', '\xff\xfe\x00'].sort());
+    expect(valuesOf(records)).toEqual(['  spaces stay \r', 'last', '{"a":1}', '\xff\xfe\x00'].toSorted());
     expect(records.every(({ key }) => key === null)).toBe(true);
   });
 
   test('--key takes the key from a field; a record without it is told and not sent: exit 5', async () => {
     const topic = await newTopic();
-    const lines = file('keys.ndjson', '{"data":{"orderId":"o-1"}}\n{"data":{"orderId":9007199254740993}}\n{"data":{}}\nnot json\n');
+    const lines = file(
+      'keys.ndjson',
+      '{"data":{"orderId":"o-1"}}\n{"data":{"orderId":9007199254740993}}\n{"data":{}}\nnot json\n',
+    );
 
     const ended = await produce(topic, '--file', lines, '--key', 'data.orderId', '-c', pipeline(), '--json');
 
@@ -98,7 +128,10 @@ describe('from a file or a pipe', () => {
         { topic, position: 4, code: 'KPIPE_INPUT_INVALID', message: 'the record is not JSON (malformed_json)' },
       ],
     });
-    expect((await recordsOf(topic)).map(({ key }) => key?.toString()).sort()).toEqual(['9007199254740993', 'o-1']);
+    expect((await recordsOf(topic)).map(({ key }) => key?.toString() ?? '').toSorted()).toEqual([
+      '9007199254740993',
+      'o-1',
+    ]);
   });
 
   test('standard input, --count, and a table for people', async () => {
@@ -120,7 +153,9 @@ describe('from a file or a pipe', () => {
     const wholly = await produce(topic, '--file', file('only.txt', large), '-c', pipeline(), '--json');
 
     expect([partly.code, wholly.code]).toEqual([5, 1]);
-    expect(json(partly).failures).toEqual([{ topic, position: 2, code: 'KPIPE_PRODUCE_FAILED', message: expect.stringContaining('60020 bytes') as string }]);
+    expect(json(partly).failures).toEqual([
+      { topic, position: 2, code: 'KPIPE_PRODUCE_FAILED', message: expect.stringContaining('60020 bytes') as string },
+    ]);
     expect(valuesOf(await recordsOf(topic))).toEqual(['a', 'b']);
   });
 
@@ -134,7 +169,10 @@ describe('from a file or a pipe', () => {
       if (!running.child.stdin.write(block)) {
         await new Promise((resolve) => running.child.stdin.once('drain', resolve));
       }
-      peakKb = Math.max(peakKb, Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${running.pid}/status`, 'utf8'))?.[1]));
+      peakKb = Math.max(
+        peakKb,
+        Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${running.pid}/status`, 'utf8'))?.[1]),
+      );
     }
     running.child.stdin.end();
     const ended = await running.ended;
@@ -148,24 +186,47 @@ describe('generated', () => {
   test('each kind writes its own topics; the result names all of them, and the seed', async () => {
     const [events, logs] = [await newTopic(), await newTopic()];
 
-    const ended = await produce('--generate', 'api', '--count', '2000', '--seed', '7', '-c', pipeline({ events, logs }), '--json');
+    const ended = await produce(
+      '--generate',
+      'api',
+      '--count',
+      '2000',
+      '--seed',
+      '7',
+      '-c',
+      pipeline({ events, logs }),
+      '--json',
+    );
 
     expect(ended.code).toBe(0);
     const { topics, acked, seed } = json(ended);
-    expect(topics.map(({ topic }) => topic).sort()).toEqual([events, logs].sort());
+    expect(topics.map(({ topic }) => topic).toSorted()).toEqual([events, logs].toSorted());
     expect({ acked, seed }).toEqual({ acked: 2000, seed: 7 });
     expect(topics.every((topic) => topic.acked > 500)).toBe(true);
   });
 
   test('the same seed sends the same records; a topic leaves out the others', async () => {
     const events = [await newTopic(), await newTopic()] as const;
-    const run = (topic: string): Promise<Ended> => produce(topic, '--generate', 'api', '--count', '300', '--seed', '7', '-c', pipeline({ events: topic, logs: 'elsewhere' }), '--json');
+    const run = (topic: string): Promise<Ended> =>
+      produce(
+        topic,
+        '--generate',
+        'api',
+        '--count',
+        '300',
+        '--seed',
+        '7',
+        '-c',
+        pipeline({ events: topic, logs: 'elsewhere' }),
+        '--json',
+      );
 
     const [first, second] = [await run(events[0]), await run(events[1])];
 
     expect([first.code, second.code]).toEqual([0, 0]);
     expect(json(first).topics).toEqual([{ topic: events[0], acked: 300, failed: 0 }]);
-    const keys = async (topic: string): Promise<readonly string[]> => (await recordsOf(topic)).map(({ key }) => key?.toString() ?? '').sort();
+    const keys = async (topic: string): Promise<readonly string[]> =>
+      (await recordsOf(topic)).map(({ key }) => key?.toString() ?? '').toSorted();
     expect(await keys(events[1])).toEqual(await keys(events[0]));
   });
 
@@ -187,16 +248,36 @@ describe('generated', () => {
     const events = await newTopic();
     const path = join(directory.path, 'journal.ndjson');
 
-    await produce('--generate', 'app', '--count', '500', '--broken', '10%', '--journal', path, '-c', pipeline({ events }));
+    await produce(
+      '--generate',
+      'app',
+      '--count',
+      '500',
+      '--broken',
+      '10%',
+      '--journal',
+      path,
+      '-c',
+      pipeline({ events }),
+    );
 
-    const entries = readFileSync(path, 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line) as JournalEntry);
+    const entries = readFileSync(path, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as JournalEntry);
     const sends = entries.filter(({ event }) => event === 'send');
     const acks = entries.filter(({ event }) => event === 'ack');
     expect(sends.map(({ position }) => position)).toEqual(Array.from({ length: 500 }, (_, index) => index + 1));
     expect(acks).toHaveLength(500);
     expect(new Set(acks.map(({ partition, offset }) => `${partition}/${offset}`)).size).toBe(500);
     expect(sends.filter(({ expect: outcome }) => outcome !== 'stored').length).toBeGreaterThan(20);
-    expect(acks.every(({ position }) => entries.findIndex((entry) => entry.position === position && entry.event === 'send') < entries.findIndex((entry) => entry.position === position && entry.event === 'ack'))).toBe(true);
+    expect(
+      acks.every(
+        ({ position }) =>
+          entries.findIndex((entry) => entry.position === position && entry.event === 'send') <
+          entries.findIndex((entry) => entry.position === position && entry.event === 'ack'),
+      ),
+    ).toBe(true);
   });
 });
 
@@ -209,7 +290,10 @@ interface JournalEntry {
 }
 
 async function endOf(topic: string): Promise<number> {
-  const ends = await admin.listOffsets([0, 1].map((partition) => ({ topic, partition })), 'latest');
+  const ends = await admin.listOffsets(
+    [0, 1].map((partition) => ({ topic, partition })),
+    'latest',
+  );
   return ends.reduce((sum, { offset }) => sum + Number(offset), 0);
 }
 

@@ -7,7 +7,12 @@ import { loadConfig, type KafkaConfig } from '../../src/lib/config/load.ts';
 import { KpipeError } from '../../src/lib/errors.ts';
 import { openKafkaAdmin } from '../../src/lib/kafka/admin.ts';
 import { partitionOfKey } from '../../src/lib/kafka/partitioner.ts';
-import { openPublisher, type KafkaPublisher, type PublisherOptions, type SendTrouble } from '../../src/lib/kafka/publisher.ts';
+import {
+  openPublisher,
+  type KafkaPublisher,
+  type PublisherOptions,
+  type SendTrouble,
+} from '../../src/lib/kafka/publisher.ts';
 import type { OutgoingRecord, RecordHeader } from '../../src/lib/ports.ts';
 import { uniqueTopic } from '../support/servers.ts';
 
@@ -22,7 +27,9 @@ async function newTopic(partitions: number, keys: Readonly<Record<string, string
   const name = uniqueTopic('publisher');
   topics.push(name);
   await admin.createTopic({ name, partitions, replicationFactor: replicas, config: keys });
-  await vi.waitFor(async () => expect((await admin.describeTopics([name]))[0]?.partitions).toHaveLength(partitions), { timeout: 10_000 });
+  await vi.waitFor(async () => expect((await admin.describeTopics([name]))[0]?.partitions).toHaveLength(partitions), {
+    timeout: 10_000,
+  });
   return name;
 }
 
@@ -44,14 +51,29 @@ interface Read {
 
 /** Reads a topic by another client than the one that wrote it, until `count` records were there. */
 async function read(topic: string, count: number): Promise<readonly Read[]> {
-  const consumer = new Consumer({ clientId: 'test-reader', groupId: uniqueTopic('reader'), bootstrapBrokers: [...servers.brokers], autocommit: false });
+  const consumer = new Consumer({
+    clientId: 'test-reader',
+    groupId: uniqueTopic('reader'),
+    bootstrapBrokers: [...servers.brokers],
+    autocommit: false,
+  });
   const found: Read[] = [];
   try {
     const stream = await consumer.consume({ topics: [topic], mode: 'earliest' });
     for await (const { partition, offset, timestamp, key, value, headers } of stream) {
       // A Map by Buffers: each entry is a key of its own, so that repeats and the order stay.
-      const pairs = Array.from(headers, ([name, bytes]): [string, string | null] => [name.toString(), bytes?.toString('hex') ?? null]);
-      found.push({ partition, offset, timestamp, key: key?.toString('hex') ?? null, value: value?.toString('hex') ?? null, headers: pairs });
+      const pairs = Array.from(headers, ([name, bytes]): [string, string | null] => [
+        name.toString(),
+        bytes?.toString('hex') ?? null,
+      ]);
+      found.push({
+        partition,
+        offset,
+        timestamp,
+        key: key?.toString('hex') ?? null,
+        value: value?.toString('hex') ?? null,
+        headers: pairs,
+      });
       if (found.length >= count) {
         break;
       }
@@ -59,7 +81,7 @@ async function read(topic: string, count: number): Promise<readonly Read[]> {
   } finally {
     await consumer.close(true);
   }
-  return found.sort((left, right) => left.partition - right.partition || Number(left.offset - right.offset));
+  return found.toSorted((left, right) => left.partition - right.partition || Number(left.offset - right.offset));
 }
 
 async function endOffsets(topic: string): Promise<number> {
@@ -81,7 +103,11 @@ async function failureOf(work: Promise<unknown>): Promise<KpipeError> {
 }
 
 const hex = (text: string): string => Buffer.from(text).toString('hex');
-const text = (value: string, over: Partial<OutgoingRecord> = {}): OutgoingRecord => ({ key: null, value: Buffer.from(value), ...over });
+const text = (value: string, over: Partial<OutgoingRecord> = {}): OutgoingRecord => ({
+  key: null,
+  value: Buffer.from(value),
+  ...over,
+});
 
 afterEach(async () => {
   await Promise.all(closers.splice(0).map((close) => close()));
@@ -106,7 +132,9 @@ describe('what arrives', () => {
       ['ä', Buffer.from('b')],
     ];
 
-    await (await publisher()).publish(topic, [
+    await (
+      await publisher()
+    ).publish(topic, [
       { key: Buffer.from([0xff, 0, 0xfe]), value: Buffer.from([0, 0xff]), timestampMs: 0, headers },
       { key: Buffer.alloc(0), value: Buffer.alloc(0), timestampMs: 1_700_000_000_123 },
       { key: Buffer.from('gone'), value: null, timestampMs: 999 },
@@ -133,7 +161,9 @@ describe('what arrives', () => {
 
   test('lies where the Java client would put it, and where deliver() says', async () => {
     const topic = await newTopic(5);
-    const records = Array.from({ length: 300 }, (_, index) => text(`v${index}`, { key: Buffer.from(`key-${index % 60}`) }));
+    const records = Array.from({ length: 300 }, (_, index) =>
+      text(`v${index}`, { key: Buffer.from(`key-${index % 60}`) }),
+    );
 
     const deliveries = await (await publisher()).deliver(topic, records);
 
@@ -141,7 +171,9 @@ describe('what arrives', () => {
     const placed = new Map(found.map(({ partition, offset, value }) => [`${partition}/${offset}`, value]));
     for (const [index, delivery] of deliveries.entries()) {
       expect(delivery).toMatchObject({ kind: 'acked', partition: partitionOfKey(Buffer.from(`key-${index % 60}`), 5) });
-      expect(delivery.kind === 'acked' ? placed.get(`${delivery.partition}/${delivery.offset}`) : undefined).toBe(hex(`v${index}`));
+      expect(delivery.kind === 'acked' ? placed.get(`${delivery.partition}/${delivery.offset}`) : undefined).toBe(
+        hex(`v${index}`),
+      );
     }
   });
 
@@ -149,14 +181,19 @@ describe('what arrives', () => {
     const topic = await newTopic(3);
     const producer = await publisher();
     const calls = Array.from({ length: 40 }, (_, call) =>
-      producer.publish(topic, Array.from({ length: 50 }, (__, index) => text(String(call * 50 + index), { partition: index % 3 }))),
+      producer.publish(
+        topic,
+        Array.from({ length: 50 }, (__, index) => text(String(call * 50 + index), { partition: index % 3 })),
+      ),
     );
     await Promise.all(calls);
 
     const found = await read(topic, 2000);
     for (const partition of [0, 1, 2]) {
-      const numbers = found.filter((each) => each.partition === partition).map(({ value }) => Number(Buffer.from(value ?? '', 'hex').toString()));
-      expect(numbers).toEqual([...numbers].sort((left, right) => left - right));
+      const numbers = found
+        .filter((each) => each.partition === partition)
+        .map(({ value }) => Number(Buffer.from(value ?? '', 'hex').toString()));
+      expect(numbers).toEqual([...numbers].toSorted((left, right) => left - right));
     }
     expect(await endOffsets(topic)).toBe(2000);
   });
@@ -165,13 +202,33 @@ describe('what arrives', () => {
 describe('what the broker refuses', () => {
   test('a record that is too large fails alone, and says how large it is; its neighbours arrive', async () => {
     const topic = await newTopic(1, { 'max.message.bytes': '100000' });
-    const records = Array.from({ length: 9 }, (_, index) => (index === 4 ? { key: null, value: Buffer.alloc(150_000, 97) } : text(`v${index}`)));
+    const records = Array.from({ length: 9 }, (_, index) =>
+      index === 4 ? { key: null, value: Buffer.alloc(150_000, 97) } : text(`v${index}`),
+    );
 
     const deliveries = await (await publisher()).deliver(topic, records);
 
-    expect(deliveries.map(({ kind }) => kind)).toEqual(['acked', 'acked', 'acked', 'acked', 'failed', 'acked', 'acked', 'acked', 'acked']);
-    expect(deliveries[4]).toMatchObject({ scope: 'record', error: { code: 'KPIPE_PRODUCE_FAILED', message: expect.stringMatching(/150020 bytes.*max\.message\.bytes/) as string } });
-    expect((await read(topic, 8)).map(({ value }) => value)).toEqual([0, 1, 2, 3, 5, 6, 7, 8].map((index) => hex(`v${index}`)));
+    expect(deliveries.map(({ kind }) => kind)).toEqual([
+      'acked',
+      'acked',
+      'acked',
+      'acked',
+      'failed',
+      'acked',
+      'acked',
+      'acked',
+      'acked',
+    ]);
+    expect(deliveries[4]).toMatchObject({
+      scope: 'record',
+      error: {
+        code: 'KPIPE_PRODUCE_FAILED',
+        message: expect.stringMatching(/150020 bytes.*max\.message\.bytes/) as string,
+      },
+    });
+    expect((await read(topic, 8)).map(({ value }) => value)).toEqual(
+      [0, 1, 2, 3, 5, 6, 7, 8].map((index) => hex(`v${index}`)),
+    );
   });
 
   test('publish() throws for it, and tells how many of how many', async () => {
@@ -182,7 +239,10 @@ describe('what the broker refuses', () => {
     const partly = await failureOf(producer.publish(topic, [text('a'), large]));
     const wholly = await failureOf(producer.publish(topic, [large]));
 
-    expect(partly).toMatchObject({ code: 'KPIPE_PRODUCE_FAILED', message: expect.stringContaining(`1 of 2 records for ${topic}`) as string });
+    expect(partly).toMatchObject({
+      code: 'KPIPE_PRODUCE_FAILED',
+      message: expect.stringContaining(`1 of 2 records for ${topic}`) as string,
+    });
     expect(wholly.message).toMatch(/^a record of 150020 bytes is larger/);
     expect(wholly.next).toMatch(/max\.message\.bytes/);
   });
@@ -214,7 +274,10 @@ describe('brokers that are not there', () => {
     const sockets = new Set<Socket>();
     const mute = createServer((socket) => {
       sockets.add(socket);
-      socket.on('close', () => sockets.delete(socket)).on('error', () => undefined).resume();
+      socket
+        .on('close', () => sockets.delete(socket))
+        .on('error', () => undefined)
+        .resume();
     });
     await new Promise<void>((resolve) => mute.listen(0, '127.0.0.1', resolve));
     const startedAt = Date.now();
@@ -234,7 +297,11 @@ describe('brokers that go away', () => {
     await using net = await StallingNetwork.before(config);
     const troubles: SendTrouble[] = [];
     const producer = await publisher({ stallMs: 1000, onTrouble: (trouble) => troubles.push(trouble) }, net.config);
-    const send = (from: number): Promise<void> => producer.publish(topic, Array.from({ length: 30 }, (_, index) => text(String(from + index), { partition: index % 3 })));
+    const send = (from: number): Promise<void> =>
+      producer.publish(
+        topic,
+        Array.from({ length: 30 }, (_, index) => text(String(from + index), { partition: index % 3 })),
+      );
     await send(0);
 
     net.stall();
@@ -247,7 +314,9 @@ describe('brokers that go away', () => {
     // What stalled may have arrived after all: a repeat is allowed, a loss is not.
     const end = await endOffsets(topic);
     const values = new Set((await read(topic, end)).map(({ value }) => Buffer.from(value ?? '', 'hex').toString()));
-    expect([...values].map(Number).sort((left, right) => left - right)).toEqual([0, 100, 200].flatMap((from) => Array.from({ length: 30 }, (_, index) => from + index)));
+    expect([...values].map(Number).toSorted((left, right) => left - right)).toEqual(
+      [0, 100, 200].flatMap((from) => Array.from({ length: 30 }, (_, index) => from + index)),
+    );
   });
 
   test('connections that are cut in the middle of sends lose nothing', async () => {
@@ -257,7 +326,12 @@ describe('brokers that go away', () => {
     const producer = await publisher({ onTrouble: (trouble) => troubles.push(trouble) }, net.config);
     const sends: Promise<void>[] = [];
     for (let call = 0; call < 60; call += 1) {
-      sends.push(producer.publish(topic, Array.from({ length: 20 }, (_, index) => text(String(call * 20 + index), { partition: index % 3 }))));
+      sends.push(
+        producer.publish(
+          topic,
+          Array.from({ length: 20 }, (_, index) => text(String(call * 20 + index), { partition: index % 3 })),
+        ),
+      );
       if (call % 15 === 14) {
         net.cut();
       }
@@ -268,7 +342,9 @@ describe('brokers that go away', () => {
     expect(troubles.length).toBeGreaterThan(0);
 
     const end = await endOffsets(topic);
-    const values = new Set((await read(topic, end)).map(({ value }) => Number(Buffer.from(value ?? '', 'hex').toString())));
+    const values = new Set(
+      (await read(topic, end)).map(({ value }) => Number(Buffer.from(value ?? '', 'hex').toString())),
+    );
     expect(values.size).toBe(1200);
   });
 
@@ -313,7 +389,12 @@ class StallingNetwork implements AsyncDisposable {
   readonly #pairs: Set<readonly [client: Socket, broker: Socket]>;
   readonly #state: { stalled: boolean };
 
-  private constructor(on: KafkaConfig, listening: readonly Server[], pairs: Set<readonly [Socket, Socket]>, state: { stalled: boolean }) {
+  private constructor(
+    on: KafkaConfig,
+    listening: readonly Server[],
+    pairs: Set<readonly [Socket, Socket]>,
+    state: { stalled: boolean },
+  ) {
     this.config = on;
     this.#servers = listening;
     this.#pairs = pairs;
@@ -325,7 +406,12 @@ class StallingNetwork implements AsyncDisposable {
     const state = { stalled: false };
     const ports = servers.brokers.map((broker) => Number(broker.split(':').at(-1)));
     const listening = await Promise.all(ports.map((port) => listen(port, pairs, state)));
-    return new StallingNetwork({ ...on, brokers: ports.map((port) => `${proxyHost}:${port}`) }, listening, pairs, state);
+    return new StallingNetwork(
+      { ...on, brokers: ports.map((port) => `${proxyHost}:${port}`) },
+      listening,
+      pairs,
+      state,
+    );
   }
 
   /** Nothing passes any more; connections stay open. */
@@ -361,18 +447,27 @@ class StallingNetwork implements AsyncDisposable {
 
 const proxyHost = '127.0.0.2';
 
-async function listen(port: number, pairs: Set<readonly [Socket, Socket]>, state: { stalled: boolean }): Promise<Server> {
+async function listen(
+  port: number,
+  pairs: Set<readonly [Socket, Socket]>,
+  state: { stalled: boolean },
+): Promise<Server> {
   const server = createServer((client) => {
     const broker = connect({ host: '127.0.0.1', port });
     const pair = [client, broker] as const;
     pairs.add(pair);
     client.on('data', (bytes) => broker.write(bytes));
     broker.on('data', (bytes) => client.write(renamed(bytes)));
-    for (const [one, other] of [[client, broker], [broker, client]] as const) {
-      one.on('error', () => undefined).on('close', () => {
-        pairs.delete(pair);
-        other.destroy();
-      });
+    for (const [one, other] of [
+      [client, broker],
+      [broker, client],
+    ] as const) {
+      one
+        .on('error', () => undefined)
+        .on('close', () => {
+          pairs.delete(pair);
+          other.destroy();
+        });
     }
     if (state.stalled) {
       client.pause();

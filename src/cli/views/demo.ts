@@ -33,7 +33,12 @@ export function showDemoProgress(console: DemoConsole): (progress: DemoProgress)
       case 'done':
         bar?.end();
         bar = undefined;
-        console.say([`${stepNames[progress.step].padEnd(18)} `, ok('done'), dim(`  ${formatDuration(progress.elapsedMs)}`), `  ${progress.detail}`]);
+        console.say([
+          `${stepNames[progress.step].padEnd(18)} `,
+          ok('done'),
+          dim(`  ${formatDuration(progress.elapsedMs)}`),
+          `  ${progress.detail}`,
+        ]);
     }
   };
 }
@@ -50,7 +55,10 @@ export function demoView(setting: DemoSetting): (report: DemoReport, view: View)
     const table = view.table(
       [
         { title: 'TOPIC' },
-        ...['ACKED', 'STORED', 'DUPLICATES', 'DEAD LETTERS', 'LAG', 'P50', 'P99'].map((title) => ({ title, align: 'right' as const })),
+        ...['ACKED', 'STORED', 'DUPLICATES', 'DEAD LETTERS', 'LAG', 'P50', 'P99'].map((title) => ({
+          title,
+          align: 'right' as const,
+        })),
       ],
       report.topics.map(topicRow),
     );
@@ -78,7 +86,11 @@ function verdict({ ok: good, topics, problems, seconds, seed }: DemoReport): rea
   const tail = dim(`   ${formatDuration(seconds * 1000)}, ${formatCount(acked / seconds)}/s, seed ${seed}`);
   if (good) {
     return [
-      [ok('nothing lost, nothing twice'), `: each of ${acked} records has exactly the one row or dead letter that it must have`, tail],
+      [
+        ok('nothing lost, nothing twice'),
+        `: each of ${acked} records has exactly the one row or dead letter that it must have`,
+        tail,
+      ],
       dim(`dead letters, all expected: ${reasonsText(topics)}`),
       dim('latency: from Kafka’s timestamp until the row was stored (analytics: from the ack until the commit)'),
     ];
@@ -91,7 +103,12 @@ function reasonsText(topics: readonly DemoTopic[]): string {
   for (const [reason, count] of topics.flatMap(({ deadLettersByReason }) => Object.entries(deadLettersByReason))) {
     sums.set(reason, (sums.get(reason) ?? 0) + count);
   }
-  return [...sums].sort(([, left], [, right]) => right - left).map(([reason, count]) => `${reason} ${count}`).join(', ') || 'none';
+  return (
+    [...sums]
+      .toSorted(([, left], [, right]) => right - left)
+      .map(([reason, count]) => `${reason} ${count}`)
+      .join(', ') || 'none'
+  );
 }
 
 function nextSteps({ configPath }: DemoReport, { ownSandbox, workingDirectory }: DemoSetting): readonly Line[] {
@@ -104,5 +121,8 @@ function nextSteps({ configPath }: DemoReport, { ownSandbox, workingDirectory }:
     ...(ownSandbox ? [['kpipe sandbox down', 'stop the servers; their data stays'] as const] : []),
   ];
   const width = Math.max(...steps.map(([command]) => command.length));
-  return ['try next:', ...steps.map(([command, what]): Line => ['  ', accent(command.padEnd(width)), dim(`  ${what}`)])];
+  return [
+    'try next:',
+    ...steps.map(([command, what]): Line => ['  ', accent(command.padEnd(width)), dim(`  ${what}`)]),
+  ];
 }

@@ -14,13 +14,29 @@ export function produceView(report: ProduceReport, view: View): string {
 
 function produceLines(report: ProduceReport): readonly Line[] {
   const { acked, failed, seconds, recordsPerSec, bytes, failures, blockedBy, interrupted, seed } = report;
-  const head = acked + failed === 0 ? warn('nothing sent') : failed === 0 ? ok('all acked') : acked === 0 ? bad('none acked') : warn('partly acked');
+  const head =
+    acked + failed === 0
+      ? warn('nothing sent')
+      : failed === 0
+        ? ok('all acked')
+        : acked === 0
+          ? bad('none acked')
+          : warn('partly acked');
   const rate = `${formatCount(acked)} records, ${formatSize(bytes)} in ${formatDuration(seconds * 1000)}, ${formatCount(recordsPerSec)}/s`;
   const more = failed - failures.length;
   return [
     [interrupted ? 'stopped: ' : '', head, `   ${rate}`, ...(seed === null ? [] : [dim(`   seed ${seed}`)])],
-    ...failures.map(({ topic, position, code, message }): Line => [`${topic} record ${position}: `, bad(code), ` ${message}`]),
+    ...failures.map(({ topic, position, code, message }): Line => [
+      `${topic} record ${position}: `,
+      bad(code),
+      ` ${message}`,
+    ]),
     ...(more > 0 ? [dim(`and ${more} more`)] : []),
-    ...(blockedBy === null ? [] : [[bad(blockedBy.code), ` ${blockedBy.message}`], [dim('next: '), blockedBy.next ?? 'send the rest again']]),
+    ...(blockedBy === null
+      ? []
+      : [
+          [bad(blockedBy.code), ` ${blockedBy.message}`],
+          [dim('next: '), blockedBy.next ?? 'send the rest again'],
+        ]),
   ];
 }

@@ -21,7 +21,11 @@ export interface ArrivalOptions {
 }
 
 /** Waits until every role's position has reached the end that its topic has now. Says how far it came when it gives up. */
-export async function awaitArrival(config: Config, topics: readonly ShopTopic[], options: ArrivalOptions): Promise<Arrival> {
+export async function awaitArrival(
+  config: Config,
+  topics: readonly ShopTopic[],
+  options: ArrivalOptions,
+): Promise<Arrival> {
   const ends = new Map<ShopTopic, readonly PartitionPosition[]>();
   for (const topic of topics) {
     ends.set(topic, await endPositions(options.admin, config.roles[topic]?.topic ?? topic));
@@ -53,13 +57,20 @@ export async function awaitArrival(config: Config, topics: readonly ShopTopic[],
 /** Where each partition of a topic ends now. */
 export async function endPositions(admin: ClusterAdmin, topic: string): Promise<readonly PartitionPosition[]> {
   const [description] = await admin.describeTopics([topic]);
-  const partitions: readonly TopicPartition[] = (description?.partitions ?? []).map(({ partition }) => ({ topic, partition }));
+  const partitions: readonly TopicPartition[] = (description?.partitions ?? []).map(({ partition }) => ({
+    topic,
+    partition,
+  }));
   const answers = await admin.listOffsets(partitions, 'latest');
   return answers.map(({ partition, offset }) => ({ topic, partition, position: offset ?? 0n }));
 }
 
 /** The truth: PostgreSQL for what lands there, the group's commits for BigQuery, where an open intent is not done yet. */
-async function positionsOf(config: Config, topic: ShopTopic, { admin, positions }: ArrivalOptions): Promise<readonly PartitionPosition[]> {
+async function positionsOf(
+  config: Config,
+  topic: ShopTopic,
+  { admin, positions }: ArrivalOptions,
+): Promise<readonly PartitionPosition[]> {
   if (topic !== 'analytics') {
     const answer = await positions?.positions(topic);
     return answer?.kind === 'known' ? answer.positions : [];

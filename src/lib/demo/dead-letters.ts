@@ -15,21 +15,33 @@ export class DeadLetterCollector {
   readonly #readBack: ReadBack;
   readonly #byOrigin: Map<string, FoundDeadLetter[]>;
 
-  private constructor(admin: ClusterAdmin, topics: readonly string[], readBack: ReadBack, byOrigin: Map<string, FoundDeadLetter[]>) {
+  private constructor(
+    admin: ClusterAdmin,
+    topics: readonly string[],
+    readBack: ReadBack,
+    byOrigin: Map<string, FoundDeadLetter[]>,
+  ) {
     this.#admin = admin;
     this.#topics = topics;
     this.#readBack = readBack;
     this.#byOrigin = byOrigin;
   }
 
-  static async open(config: Config, admin: ClusterAdmin, roles: readonly ShopTopic[], run: string): Promise<DeadLetterCollector> {
+  static async open(
+    config: Config,
+    admin: ClusterAdmin,
+    roles: readonly ShopTopic[],
+    run: string,
+  ): Promise<DeadLetterCollector> {
     const topics = [...new Set(roles.flatMap((role) => config.roles[role]?.deadLetters ?? []))];
     const starts: PartitionPosition[] = [];
     for (const topic of topics) {
       starts.push(...(await endPositions(admin, topic)));
     }
     const byOrigin = new Map<string, FoundDeadLetter[]>();
-    const readBack = await openReadBack(config.kafka, `kpipe-demo-${run}`, starts, (_partition, record) => collect(record, byOrigin));
+    const readBack = await openReadBack(config.kafka, `kpipe-demo-${run}`, starts, (_partition, record) =>
+      collect(record, byOrigin),
+    );
     return new DeadLetterCollector(admin, topics, readBack, byOrigin);
   }
 

@@ -4,7 +4,7 @@ import { KpipeError } from '../errors.ts';
 import { withKafkaAdmin } from '../kafka/admin.ts';
 import type { ClusterAdmin } from '../ports.ts';
 import { createPositionReader } from '../postgres/positions.ts';
-import type { ShopTopic } from '../shop/types.ts';
+import { shopTopics, type ShopTopic } from '../shop/types.ts';
 import { awaitArrival, type Arrival } from './arrival.ts';
 import { CommitTrail } from './commit-trail.ts';
 import { DeadLetterCollector } from './dead-letters.ts';
@@ -60,9 +60,11 @@ const hurriedStopMs = 10_000;
  * @throws KpipeError what keeps it from running to its end; what it finds at the end is in the report
  */
 export async function runDemo(config: Config, options: DemoOptions): Promise<DemoReport> {
-  const topics = (['events', 'logs', 'analytics'] as const).filter((topic) => config.roles[topic] !== undefined);
+  const topics = shopTopics.filter((topic) => config.roles[topic] !== undefined);
   if (topics.length === 0) {
-    throw new KpipeError('KPIPE_CONFIG_INVALID', `${config.file} has no roles`, { next: 'kpipe init writes a file that has them' });
+    throw new KpipeError('KPIPE_CONFIG_INVALID', `${config.file} has no roles`, {
+      next: 'kpipe init writes a file that has them',
+    });
   }
   return withKafkaAdmin(config.kafka, async (admin) => {
     await prepare(config, admin, options);
@@ -130,7 +132,9 @@ async function arrive({ config, admin, topics, options }: Demo, shop: ShopRun, r
       signal: AbortSignal.any([options.signal, roles.failure]),
       onProgress: (left) => step.moved(Math.max(0, total - left), total),
     });
-    step.done(arrival.complete ? 'every position is at the end of its topic' : `nothing has moved for ${patienceMs / 1000} s`);
+    step.done(
+      arrival.complete ? 'every position is at the end of its topic' : `nothing has moved for ${patienceMs / 1000} s`,
+    );
     return arrival;
   } finally {
     await positions?.close();
@@ -171,17 +175,33 @@ function report({ config, topics, run, options }: Demo, outcome: Outcome): DemoR
   const { shop, arrival, seconds, endings, findings, deadLettersRead } = outcome;
   const rows = topics.map((role): DemoTopic => {
     const { problems: _, ...found } = findings.get(role) ?? compareTopic(role, [], [], []);
-    return { topic: config.roles[role]?.topic ?? role, role, acked: shop.acked.get(role)?.length ?? 0, ...found, lagRecords: arrival.lagRecords.get(role) ?? 0 };
+    return {
+      topic: config.roles[role]?.topic ?? role,
+      role,
+      acked: shop.acked.get(role)?.length ?? 0,
+      ...found,
+      lagRecords: arrival.lagRecords.get(role) ?? 0,
+    };
   });
   const problems = [
     ...shop.problems,
     ...rows.flatMap(({ topic, acked }) => (acked === 0 ? [`${topic}: nothing was acked`] : [])),
-    ...rows.flatMap(({ topic, lagRecords }) => (lagRecords === 0 ? [] : [`${topic}: ${lagRecords} records were not read`])),
+    ...rows.flatMap(({ topic, lagRecords }) =>
+      lagRecords === 0 ? [] : [`${topic}: ${lagRecords} records were not read`],
+    ),
     ...(deadLettersRead ? [] : ['the dead-letter topics could not be read to their ends']),
     ...[...findings.values()].flatMap((found) => found.problems),
     ...endings,
   ];
-  return { ok: problems.length === 0, topics: rows, seconds, seed: options.seed, run, problems, configPath: config.file };
+  return {
+    ok: problems.length === 0,
+    topics: rows,
+    seconds,
+    seed: options.seed,
+    run,
+    problems,
+    configPath: config.file,
+  };
 }
 
 function ackedCount({ acked }: ShopRun): number {
@@ -192,6 +212,8 @@ function ackedCount({ acked }: ShopRun): number {
 export function projectsOrders({ roles }: Pick<Config, 'roles'>): boolean {
   return (roles.events?.projections ?? []).some(
     ({ match, key }) =>
-      ['*', 'order.*', 'order.paid'].includes(match.type) && match.source === undefined && Object.values(key).some(({ from }) => from === 'data.orderId'),
+      ['*', 'order.*', 'order.paid'].includes(match.type) &&
+      match.source === undefined &&
+      Object.values(key).some(({ from }) => from === 'data.orderId'),
   );
 }

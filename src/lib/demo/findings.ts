@@ -74,7 +74,13 @@ export function compareTopic(
   };
 }
 
-function judge(record: AckedRecord, found: readonly FoundRow[], copies: number, dead: readonly FoundDeadLetter[], problems: Problems): void {
+function judge(
+  record: AckedRecord,
+  found: readonly FoundRow[],
+  copies: number,
+  dead: readonly FoundDeadLetter[],
+  problems: Problems,
+): void {
   const { expect } = record;
   if (copies + dead.length === 0) {
     problems.add('neither stored nor a dead letter: lost', record);
@@ -131,7 +137,7 @@ class Problems {
 
 /** The smallest value that so large a share of the values does not pass; null of none. */
 export function percentile(values: readonly number[], share: number): number | null {
-  const sorted = Float64Array.from(values).sort();
+  const sorted = Float64Array.from(values).toSorted();
   const value = sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)];
   return value === undefined ? null : Math.round(value);
 }

@@ -23,7 +23,9 @@ async function applyTopics(config: Config, admin: ClusterAdmin, options: DemoOpt
     const { failed } = await applyPlan(admin, plan, { nowMs, signal: options.signal });
     const [first] = failed;
     if (first !== undefined) {
-      throw new KpipeError('KPIPE_PARTLY_DONE', `topic ${first.change.topic}: ${first.message}`, { next: first.next ?? 'kpipe topics plan' });
+      throw new KpipeError('KPIPE_PARTLY_DONE', `topic ${first.change.topic}: ${first.message}`, {
+        next: first.next ?? 'kpipe topics plan',
+      });
     }
   }
   step.done(plan.changes.length === 0 ? 'as declared' : `${plan.changes.length} changes applied`);

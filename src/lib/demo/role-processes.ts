@@ -57,9 +57,13 @@ export class RoleProcesses {
         return;
       }
       if (Date.now() > deadline) {
-        throw new KpipeError('KPIPE_INCOMPLETE', `after ${readyDeadlineMs / 1000} s these roles have no partitions: ${waiting.join(', ')}`, {
-          next: `see ${this.#roles.map(({ log }) => log).join(', ')}`,
-        });
+        throw new KpipeError(
+          'KPIPE_INCOMPLETE',
+          `after ${readyDeadlineMs / 1000} s these roles have no partitions: ${waiting.join(', ')}`,
+          {
+            next: `see ${this.#roles.map(({ log }) => log).join(', ')}`,
+          },
+        );
       }
     }
   }
@@ -75,7 +79,10 @@ export class RoleProcesses {
     const states = await Promise.all(
       this.#roles.map(async ({ role }) => {
         const group = await admin.describeGroup(config.roles[role]?.group ?? '');
-        return { role, ready: group.state === 'Stable' && group.members.some(({ assignment }) => assignment.length > 0) };
+        return {
+          role,
+          ready: group.state === 'Stable' && group.members.some(({ assignment }) => assignment.length > 0),
+        };
       }),
     );
     return states.filter(({ ready }) => !ready).map(({ role }) => role);
@@ -94,10 +101,14 @@ function startRole(config: Config, role: RoleName, [program, ...args]: CommandLi
 }
 
 function endedByItself({ role, child, log }: RunningRole): KpipeError {
-  return new KpipeError('KPIPE_INCOMPLETE', `the role ${role} ended (${child.exitCode ?? child.signalCode}): ${lastWords(log)}`, {
-    next: `see ${log}, or run it yourself: kpipe consume ${role}`,
-    where: { role },
-  });
+  return new KpipeError(
+    'KPIPE_INCOMPLETE',
+    `the role ${role} ended (${child.exitCode ?? child.signalCode}): ${lastWords(log)}`,
+    {
+      next: `see ${log}, or run it yourself: kpipe consume ${role}`,
+      where: { role },
+    },
+  );
 }
 
 async function stopRole({ role, child, exited, log }: RunningRole, deadlineMs: number): Promise<string | undefined> {
@@ -107,10 +118,14 @@ async function stopRole({ role, child, exited, log }: RunningRole, deadlineMs: n
     await exited;
     clearTimeout(timer);
   }
-  return child.exitCode === 0 ? undefined : `role ${role} ended with ${child.exitCode ?? child.signalCode}, not with 0: see ${log}`;
+  return child.exitCode === 0
+    ? undefined
+    : `role ${role} ended with ${child.exitCode ?? child.signalCode}, not with 0: see ${log}`;
 }
 
 function lastWords(log: string): string {
-  const lines = readFileSync(log, 'utf8').split('\n').filter((line) => line.trim() !== '' && !line.startsWith('{'));
+  const lines = readFileSync(log, 'utf8')
+    .split('\n')
+    .filter((line) => line.trim() !== '' && !line.startsWith('{'));
   return lines.slice(-3).join('; ') || 'it said nothing';
 }

@@ -4,7 +4,7 @@ import { generatedRecords, type Outgoing } from '../produce/outgoing.ts';
 import { produceRecords } from '../produce/produce.ts';
 import type { ProduceSummary } from '../produce/tally.ts';
 import { spreadOver } from '../shop/shop.ts';
-import { topicsOf, type ProducerKind, type ShopTopic } from '../shop/types.ts';
+import { shopTopics, topicsOf, type ProducerKind, type ShopTopic } from '../shop/types.ts';
 import type { AckedRecord } from './findings.ts';
 
 export interface ShopRunOptions {
@@ -41,7 +41,7 @@ const deliveryTimeoutMs = 60_000;
  */
 export async function runShop(config: Config, options: ShopRunOptions): Promise<ShopRun> {
   const acked = new Map<ShopTopic, SentRecord[]>();
-  const shopTopicOf = new Map(Object.entries(options.topics).map(([topic, name]) => [name, topic as ShopTopic]));
+  const shopTopicOf = new Map(shopTopics.map((topic) => [options.topics[topic], topic]));
   const done: Record<ProducerKind, number> = { app: 0, api: 0, worker: 0 };
   const onAcked = (records: readonly Outgoing[], deliveries: readonly Delivery[]): void => {
     const ackedAtMs = Date.now();
@@ -49,7 +49,13 @@ export async function runShop(config: Config, options: ShopRunOptions): Promise<
       const delivery = deliveries[index];
       const shopTopic = shopTopicOf.get(topic);
       if (delivery?.kind === 'acked' && delivery.offset !== null && shopTopic !== undefined) {
-        const sent = { partition: delivery.partition, offset: delivery.offset, expect: expect ?? 'stored', id, ackedAtMs };
+        const sent = {
+          partition: delivery.partition,
+          offset: delivery.offset,
+          expect: expect ?? 'stored',
+          id,
+          ackedAtMs,
+        };
         const list = acked.get(shopTopic);
         if (list === undefined) {
           acked.set(shopTopic, [sent]);
@@ -74,7 +80,9 @@ export async function runShop(config: Config, options: ShopRunOptions): Promise<
 
 /** Those that write any of the topics. */
 function producersFor({ topics }: ShopRunOptions): readonly ProducerKind[] {
-  return (['app', 'api', 'worker'] as const).filter((kind) => topicsOf[kind].some((topic) => topics[topic] !== undefined));
+  return (['app', 'api', 'worker'] as const).filter((kind) =>
+    topicsOf[kind].some((topic) => topics[topic] !== undefined),
+  );
 }
 
 async function runProducer(
@@ -90,13 +98,27 @@ async function runProducer(
   // The last one takes what rounding leaves over.
   const before = producers.slice(0, producers.indexOf(kind)).reduce((sum, each) => sum + shares[each], 0);
   const total = producers.reduce((sum, each) => sum + shares[each], 0);
-  const count = Math.round((options.count * (before + shares[kind])) / total) - Math.round((options.count * before) / total);
-  const topics = Object.fromEntries(Object.entries(options.topics).filter(([topic]) => topicsOf[kind].some((own) => own === topic)));
+  const count =
+    Math.round((options.count * (before + shares[kind])) / total) - Math.round((options.count * before) / total);
+  const topics = Object.fromEntries(
+    Object.entries(options.topics).filter(([topic]) => topicsOf[kind].some((own) => own === topic)),
+  );
   const timeOf = spreadOver(nowMs - spanMs, nowMs, count);
   const batches = generatedRecords({ kind, seed, run, brokenShare, ordersProjected, topics, timeOf });
-  const publisher = await openPublisher(config.kafka, { clientId: `${config.kafka.clientId}-demo-${kind}`, deliveryTimeoutMs });
+  const publisher = await openPublisher(config.kafka, {
+    clientId: `${config.kafka.clientId}-demo-${kind}`,
+    deliveryTimeoutMs,
+  });
   try {
-    return await produceRecords({ publisher, batches, count, ratePerSec: options.ratePerSec * share, signal, onProgress, onAcked });
+    return await produceRecords({
+      publisher,
+      batches,
+      count,
+      ratePerSec: options.ratePerSec * share,
+      signal,
+      onProgress,
+      onAcked,
+    });
   } finally {
     await publisher.close();
   }
@@ -107,5 +129,7 @@ function problemsOf(kind: ProducerKind, { failed, failures, blockedBy }: Produce
     return [];
   }
   const reason = blockedBy ?? failures[0];
-  return [`producer ${kind}: ${failed} records were not acked${reason === undefined ? '' : `: ${reason.code} ${reason.message}`}`];
+  return [
+    `producer ${kind}: ${failed} records were not acked${reason === undefined ? '' : `: ${reason.code} ${reason.message}`}`,
+  ];
 }

@@ -8,7 +8,12 @@ import type { FoundRow } from './findings.ts';
 import type { SentRecord } from './shop-run.ts';
 
 /** What the role's store has of these records. @throws KPIPE_POSTGRES_…, KPIPE_BIGQUERY_… */
-export async function rowsOf(config: Config, topic: ShopTopic, acked: readonly SentRecord[], trail: CommitTrail | null): Promise<readonly FoundRow[]> {
+export async function rowsOf(
+  config: Config,
+  topic: ShopTopic,
+  acked: readonly SentRecord[],
+  trail: CommitTrail | null,
+): Promise<readonly FoundRow[]> {
   const name = config.roles[topic]?.topic ?? topic;
   if (acked.length === 0) {
     return [];
@@ -42,7 +47,13 @@ async function warehouseRows(
     for (const { offset, id } of rows) {
       const from = ackedAt.get(offset);
       const until = trail?.passedAt(partition, offset) ?? null;
-      found.push({ partition, offset, id, rows: 1, latencyMs: from === undefined || until === null ? null : Math.max(0, until - from) });
+      found.push({
+        partition,
+        offset,
+        id,
+        rows: 1,
+        latencyMs: from === undefined || until === null ? null : Math.max(0, until - from),
+      });
     }
   }
   return found;

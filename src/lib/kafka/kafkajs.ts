@@ -4,7 +4,7 @@ import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { resolve } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 
-import type { ISocketFactory, Kafka, KafkaConfig as KafkajsConfig, SASLOptions } from 'kafkajs';
+import type { ISocketFactory, Kafka, KafkaConfig as KafkajsConfig, logLevel as LogLevel, SASLOptions } from 'kafkajs';
 
 import type { KafkaConfig } from '../config/load.ts';
 import { KpipeError, messageOf } from '../errors.ts';
@@ -17,13 +17,17 @@ import { KpipeError, messageOf } from '../errors.ts';
  * and destroying their sockets ends them; a `Connections` also ends those that kafkajs opens meanwhile.
  * @throws KpipeError KPIPE_CONFIG_INVALID: a file under `kafka.tls` cannot be read; KPIPE_SECRET_UNAVAILABLE
  */
-export async function createKafkaJs(config: KafkaConfig, clientId: string, sockets = new Set<Socket>()): Promise<Kafka> {
+export async function createKafkaJs(
+  config: KafkaConfig,
+  clientId: string,
+  sockets = new Set<Socket>(),
+): Promise<Kafka> {
   const { default: kafkajs } = await import('kafkajs');
   stopIdleTimers();
-  return new kafkajs.Kafka(kafkajsConfig(config, clientId, sockets));
+  return new kafkajs.Kafka(kafkajsConfig(config, clientId, sockets, kafkajs.logLevel.NOTHING));
 }
 
-function kafkajsConfig(config: KafkaConfig, clientId: string, sockets: Set<Socket>): KafkajsConfig {
+function kafkajsConfig(config: KafkaConfig, clientId: string, sockets: Set<Socket>, logLevel: LogLevel): KafkajsConfig {
   const sasl = saslOptions(config);
   const ssl = tlsOptions(config);
   return {
@@ -34,7 +38,7 @@ function kafkajsConfig(config: KafkaConfig, clientId: string, sockets: Set<Socke
     requestTimeout: 30_000,
     // Complete on purpose: under NODE_ENV=test kafkajs would fill gaps with other defaults.
     retry: { retries: 2, initialRetryTime: 100, maxRetryTime: 1000, factor: 0.5, multiplier: 2 },
-    logLevel: 0,
+    logLevel,
     logCreator: () => () => undefined,
     socketFactory: socketFactory(sockets),
     ...(ssl === undefined ? {} : { ssl }),

@@ -1,12 +1,19 @@
 import type { Message } from 'kafkajs';
 
 import type { KafkaConfig } from '../config/load.ts';
-import { KpipeError, messageOf } from '../errors.ts';
+import { messageOf, type KpipeError } from '../errors.ts';
 import type { OutgoingRecord } from '../ports.ts';
 import { backoffMs, wait } from '../runtime/backoff.ts';
 import { DeadlineExpired, withDeadline } from './deadline.ts';
 import { unreachable } from './failures.ts';
-import { classifySendFailure, notAcked, recordRefused, refused, topicMissing, type SendFailure } from './produce-errors.ts';
+import {
+  classifySendFailure,
+  notAcked,
+  recordRefused,
+  refused,
+  topicMissing,
+  type SendFailure,
+} from './produce-errors.ts';
 import type { LeasedProducer, ProducerLease } from './producer-lease.ts';
 import { wireHeaders } from './wire-headers.ts';
 
@@ -153,7 +160,12 @@ export class PartitionLane {
         }
         return;
       }
-      this.#settings.onTrouble?.({ topic: this.#topic, partition: this.#partition, attempt: attempt + 1, reason: messageOf(failure.cause) });
+      this.#settings.onTrouble?.({
+        topic: this.#topic,
+        partition: this.#partition,
+        attempt: attempt + 1,
+        reason: messageOf(failure.cause),
+      });
       await wait(backoffMs(attempt, backoff, Math.random), this.#settings.closing);
     }
   }
@@ -169,7 +181,11 @@ export class PartitionLane {
       const producer = await withDeadline(this.#lease.acquire(), this.#settings.stallMs, 'no producer id');
       this.#producer = producer;
       const messages = batch.map(({ message }) => message);
-      const [metadata] = await withDeadline(this.#abortable(producer.send(this.#topic, messages)), this.#settings.stallMs, 'no answer');
+      const [metadata] = await withDeadline(
+        this.#abortable(producer.send(this.#topic, messages)),
+        this.#settings.stallMs,
+        'no answer',
+      );
       const base = metadata?.baseOffset === undefined ? -1n : BigInt(metadata.baseOffset);
       for (const [index, { settle }] of batch.entries()) {
         settle({ kind: 'acked', partition: this.#partition, offset: base < 0n ? null : base + BigInt(index) });
@@ -177,7 +193,10 @@ export class PartitionLane {
       return undefined;
     } catch (error) {
       const failure = classifySendFailure(error);
-      const lost = error instanceof DeadlineExpired || (failure.kind === 'retry' && failure.rebuild) || attempt >= sameProducerAttempts;
+      const lost =
+        error instanceof DeadlineExpired ||
+        (failure.kind === 'retry' && failure.rebuild) ||
+        attempt >= sameProducerAttempts;
       if (lost) {
         await this.#giveUpProducer();
       }
@@ -209,7 +228,9 @@ export class PartitionLane {
       case 'fatal':
         return refused(`records for ${this.#topic}`, where, failure.cause);
       case 'missing':
-        return elapsedMs > missingGraceMs || this.#settings.closing.aborted ? topicMissing(this.#topic, failure.cause) : undefined;
+        return elapsedMs > missingGraceMs || this.#settings.closing.aborted
+          ? topicMissing(this.#topic, failure.cause)
+          : undefined;
       case 'retry':
         if (elapsedMs < this.#settings.deliveryTimeoutMs && !this.#settings.closing.aborted) {
           return undefined;

@@ -11,7 +11,8 @@ export function murmur2(bytes: Uint8Array): number {
   let hash = 0x9747b28c ^ length;
   let at = 0;
   for (; at + 4 <= length; at += 4) {
-    const word = byteAt(bytes, at) | (byteAt(bytes, at + 1) << 8) | (byteAt(bytes, at + 2) << 16) | (byteAt(bytes, at + 3) << 24);
+    const word =
+      byteAt(bytes, at) | (byteAt(bytes, at + 1) << 8) | (byteAt(bytes, at + 2) << 16) | (byteAt(bytes, at + 3) << 24);
     const mixed = Math.imul(word, m);
     hash = Math.imul(hash, m) ^ Math.imul(mixed ^ (mixed >>> 24), m);
   }

@@ -49,14 +49,16 @@ export function classifySendFailure(error: unknown): SendFailure {
   if (has(fatal) || named('KafkaJSSASLAuthenticationError')) {
     return { kind: 'fatal', cause: error };
   }
-  const unreachable = ['KafkaJSConnectionError', 'KafkaJSConnectionClosedError', 'KafkaJSNoBrokerAvailableError'].some(named);
-  return { kind: 'retry', rebuild: has(lostProducer), unreachable, cause: error };
+  const cutOff = ['KafkaJSConnectionError', 'KafkaJSConnectionClosedError', 'KafkaJSNoBrokerAvailableError'].some(
+    named,
+  );
+  return { kind: 'retry', rebuild: has(lostProducer), unreachable: cutOff, cause: error };
 }
 
 /** kafkajs wraps what happened into "retries exceeded" and the like. */
 function causes(error: unknown): readonly unknown[] {
   const chain: unknown[] = [];
-  for (let link = error; link !== undefined && link !== null && chain.length < 8; ) {
+  for (let link = error; link !== undefined && link !== null && chain.length < 8;) {
     chain.push(link);
     link = link instanceof Error ? link.cause : undefined;
   }
@@ -78,16 +80,20 @@ export function topicMissing(topic: string, cause?: unknown): KpipeError {
 
 export function refused(what: string, where: ErrorContext, cause: unknown): KpipeError {
   return new KpipeError('KPIPE_PRODUCE_FAILED', `Kafka refused ${what}: ${messageOf(cause)}`, {
-    next: 'the topic\'s configuration and the rights of this client decide: kpipe topics describe shows the former',
+    next: "the topic's configuration and the rights of this client decide: kpipe topics describe shows the former",
     where,
     cause,
   });
 }
 
 export function recordRefused(bytes: number, tooLarge: boolean, where: ErrorContext, cause: unknown): KpipeError {
-  const reason = tooLarge ? "is larger than the topic's max.message.bytes" : `is refused by the broker: ${messageOf(cause)}`;
+  const reason = tooLarge
+    ? "is larger than the topic's max.message.bytes"
+    : `is refused by the broker: ${messageOf(cause)}`;
   return new KpipeError('KPIPE_PRODUCE_FAILED', `a record of ${bytes} bytes ${reason}`, {
-    next: tooLarge ? 'make the record smaller, or raise max.message.bytes of the topic in kpipe.yaml' : 'correct the record and send it again',
+    next: tooLarge
+      ? 'make the record smaller, or raise max.message.bytes of the topic in kpipe.yaml'
+      : 'correct the record and send it again',
     where,
     cause,
   });

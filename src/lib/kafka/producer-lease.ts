@@ -28,12 +28,14 @@ export class LeasedProducer {
       maxInFlightRequests: 5,
       // The lanes choose partitions, so that a retry goes where the first attempt went. A retired producer must not send:
       // kafkajs reconnects inside a send that was abandoned, and would deliver it after its repeat.
-      createPartitioner: () => ({ message }) => {
-        if (this.#retired || message.partition === undefined) {
-          throw new TypeError('this producer was given up');
-        }
-        return message.partition;
-      },
+      createPartitioner:
+        () =>
+        ({ message }) => {
+          if (this.#retired || message.partition === undefined) {
+            throw new TypeError('this producer was given up');
+          }
+          return message.partition;
+        },
       // At least one, says kafkajs; the real retries are the lanes'.
       retry: { retries: 1, initialRetryTime: 50, maxRetryTime: 50, factor: 0, multiplier: 1 },
     });
@@ -114,7 +116,9 @@ export class ProducerLease {
   async close(): Promise<void> {
     this.#closed = true;
     const current = await this.#current?.catch(() => undefined);
-    await Promise.all([...this.#retired, ...(current === undefined ? [] : [current])].map((producer) => producer.retire({ now: true })));
+    await Promise.all(
+      [...this.#retired, ...(current === undefined ? [] : [current])].map((producer) => producer.retire({ now: true })),
+    );
   }
 
   #replace(current: Promise<LeasedProducer>, producer: LeasedProducer): void {

@@ -86,7 +86,11 @@ export class KafkaPublisher implements RecordPublisher {
     throw new KpipeError(
       'KPIPE_PRODUCE_FAILED',
       `${failures.length} of ${records.length} records for ${topic} were not acknowledged: ${first.error.message}`,
-      { ...(first.error.next === undefined ? {} : { next: first.error.next }), where: { topic, ...first.error.where }, cause: first.error },
+      {
+        ...(first.error.next === undefined ? {} : { next: first.error.next }),
+        where: { topic, ...first.error.where },
+        cause: first.error,
+      },
     );
   }
 
@@ -96,7 +100,9 @@ export class KafkaPublisher implements RecordPublisher {
    */
   async deliver(topic: string, records: readonly OutgoingRecord[]): Promise<readonly Delivery[]> {
     if (this.#closing.signal.aborted) {
-      throw new KpipeError('KPIPE_PRODUCE_FAILED', `nothing was sent to ${topic}: the producer is closed`, { where: { topic } });
+      throw new KpipeError('KPIPE_PRODUCE_FAILED', `nothing was sent to ${topic}: the producer is closed`, {
+        where: { topic },
+      });
     }
     const count = await this.partitionCount(topic);
     // Records without a key fill one partition a call, which keeps batches whole.
@@ -111,9 +117,11 @@ export class KafkaPublisher implements RecordPublisher {
         indexes.push(index);
       }
     }
-    const deliveries = new Array<Delivery>(records.length);
+    const deliveries: Delivery[] = [];
     await Promise.all(
-      Array.from(byPartition, ([partition, indexes]) => this.#lane(topic, partition).enqueue(records, indexes, deliveries)),
+      Array.from(byPartition, ([partition, indexes]) =>
+        this.#lane(topic, partition).enqueue(records, indexes, deliveries),
+      ),
     );
     return deliveries;
   }

@@ -1,7 +1,13 @@
 import type { Admin, Consumer, KafkaMessage } from 'kafkajs';
 
 import type { KafkaConfig } from '../config/load.ts';
-import { partitionKey, type PartitionPosition, type RecordHeader, type SourceRecord, type TopicPartition } from '../ports.ts';
+import {
+  partitionKey,
+  type PartitionPosition,
+  type RecordHeader,
+  type SourceRecord,
+  type TopicPartition,
+} from '../ports.ts';
 import { withDeadline } from './deadline.ts';
 import { unreachable } from './failures.ts';
 import { Connections, createKafkaJs } from './kafkajs.ts';
@@ -26,7 +32,11 @@ export async function openReadBack(
 ): Promise<ReadBack> {
   const connections = new Connections();
   const kafka = await createKafkaJs(config, group, connections);
-  const consumer = kafka.consumer({ groupId: group, maxWaitTimeInMs: 500, retry: { retries: 60, initialRetryTime: 100, maxRetryTime: 1000 } });
+  const consumer = kafka.consumer({
+    groupId: group,
+    maxWaitTimeInMs: 500,
+    retry: { retries: 60, initialRetryTime: 100, maxRetryTime: 1000 },
+  });
   const positions = new Map(starts.map((start) => [partitionKey(start), start.position]));
   const close = async (): Promise<void> => {
     await withDeadline(consumer.disconnect(), 5000, 'still connected').catch(() => undefined);
@@ -39,7 +49,8 @@ export async function openReadBack(
     await consumer.subscribe({ topics: [...new Set(starts.map(({ topic }) => topic))], fromBeginning: true });
     await consumer.run({
       autoCommit: false,
-      eachBatch: async ({ batch, heartbeat }) => {
+      eachBatch: async (payload) => {
+        const { batch } = payload;
         const partition = { topic: batch.topic, partition: batch.partition };
         const from = positions.get(partitionKey(partition)) ?? 0n;
         for (const message of batch.messages) {
@@ -50,7 +61,7 @@ export async function openReadBack(
         }
         const next = BigInt(batch.lastOffset()) + 1n;
         positions.set(partitionKey(partition), next > from ? next : from);
-        await heartbeat();
+        await payload.heartbeat();
       },
     });
   } catch (error) {
@@ -61,7 +72,11 @@ export async function openReadBack(
 }
 
 /** At each join every partition goes on where it was. */
-function seekOnJoin(consumer: Consumer, starts: readonly PartitionPosition[], positions: ReadonlyMap<string, bigint>): void {
+function seekOnJoin(
+  consumer: Consumer,
+  starts: readonly PartitionPosition[],
+  positions: ReadonlyMap<string, bigint>,
+): void {
   consumer.on(consumer.events.GROUP_JOIN, () => {
     for (const start of starts) {
       const { topic, partition } = start;

@@ -28,12 +28,23 @@ const selectLogs = `
   group by partition, kafka_offset`;
 
 /** What is stored of a topic's records from an offset on, in all partitions. @throws KPIPE_POSTGRES_… */
-export function storedRecords(pool: Pool, table: 'events' | 'logs', topic: string, fromOffset: bigint): Promise<readonly StoredRecord[]> {
+export function storedRecords(
+  pool: Pool,
+  table: 'events' | 'logs',
+  topic: string,
+  fromOffset: bigint,
+): Promise<readonly StoredRecord[]> {
   return asking(pool, () =>
     inTransaction(pool, 120_000, async (client) => {
       const text = table === 'events' ? selectEvents : selectLogs;
       const { rows } = await client.query<Row>({ text, values: [topic, fromOffset.toString()], rowMode: 'array' });
-      return rows.map(([partition, offset, id, count, latencyMs]) => ({ partition, offset: BigInt(offset), id, rows: count, latencyMs }));
+      return rows.map(([partition, offset, id, count, latencyMs]) => ({
+        partition,
+        offset: BigInt(offset),
+        id,
+        rows: count,
+        latencyMs,
+      }));
     }),
   );
 }

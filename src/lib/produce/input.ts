@@ -31,7 +31,11 @@ export function produceInput(topic: string | undefined, flags: InputFlags, stdin
       ...(topic === undefined ? {} : { topic }),
       ...(seed === undefined ? {} : { seed }),
       ...(run === undefined ? {} : { run }),
-      ...(broken === undefined ? {} : { brokenShare: parseShare(broken) ?? wrong(`--broken ${broken} is not a share`, 'write it as 0.5% or 0.005') }),
+      ...(broken === undefined
+        ? {}
+        : {
+            brokenShare: parseShare(broken) ?? wrong(`--broken ${broken} is not a share`, 'write it as 0.5% or 0.005'),
+          }),
     };
   }
   for (const [name, value] of Object.entries({ seed, run, broken })) {

@@ -18,7 +18,9 @@ export class Journal {
     try {
       this.#file = openSync(path, 'a', 0o600);
     } catch (error) {
-      throw new KpipeError('KPIPE_INPUT_INVALID', `the journal cannot be written: ${messageOf(error)}`, { cause: error });
+      throw new KpipeError('KPIPE_INPUT_INVALID', `the journal cannot be written: ${messageOf(error)}`, {
+        cause: error,
+      });
     }
   }
 
@@ -33,7 +35,14 @@ export class Journal {
       records.map(({ position, topic }, index) => {
         const delivery = deliveries[index];
         return delivery?.kind === 'acked'
-          ? { at, event: 'ack', position, topic, partition: delivery.partition, offset: delivery.offset?.toString() ?? null }
+          ? {
+              at,
+              event: 'ack',
+              position,
+              topic,
+              partition: delivery.partition,
+              offset: delivery.offset?.toString() ?? null,
+            }
           : { at, event: 'fail', position, topic, code: delivery?.error.code ?? 'KPIPE_PRODUCE_FAILED' };
       }),
     );
@@ -46,7 +55,7 @@ export class Journal {
   #write(entries: readonly object[]): void {
     const bytes = Buffer.from(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(''));
     // Synchronous on purpose: what is written survives a kill of this process.
-    for (let written = 0; written < bytes.length; ) {
+    for (let written = 0; written < bytes.length;) {
       written += writeSync(this.#file, bytes, written);
     }
   }

@@ -25,7 +25,9 @@ export function keyFromField(path: string): (value: Buffer) => KeyOutcome {
       return { kind: 'none', problem: `the record is not JSON (${fault})` };
     }
     const member = memberAt(value, scanner, names);
-    return member === undefined ? { kind: 'none', problem: `the record has no ${path}` } : keyOfMember(value, member, path);
+    return member === undefined
+      ? { kind: 'none', problem: `the record has no ${path}` }
+      : keyOfMember(value, member, path);
   };
 }
 
@@ -40,7 +42,10 @@ function memberAt(value: Buffer, scanner: JsonScanner, names: readonly string[])
       scanner.scan(value, found.valueStart, found.valueEnd);
     }
     // Of repeated names the last one counts, as in JSON.parse and jsonb.
-    const member = scanner.kind === 'object' ? scanner.members.slice(0, scanner.memberCount).findLast((each) => keyOf(value, each) === name) : undefined;
+    const member =
+      scanner.kind === 'object'
+        ? scanner.members.slice(0, scanner.memberCount).findLast((each) => keyOf(value, each) === name)
+        : undefined;
     found = member === undefined ? undefined : { ...member };
   }
   return found;

@@ -17,7 +17,8 @@ export async function* readLines(stream: AsyncIterable<Buffer>): AsyncGenerator<
     const lines: Line[] = [];
     let start = 0;
     for (let end = chunk.indexOf(newline); end !== -1; end = chunk.indexOf(newline, start)) {
-      const bytes = parts.length === 0 ? chunk.subarray(start, end) : Buffer.concat([...parts, chunk.subarray(start, end)]);
+      const bytes =
+        parts.length === 0 ? chunk.subarray(start, end) : Buffer.concat([...parts, chunk.subarray(start, end)]);
       parts = [];
       held = 0;
       start = end + 1;

@@ -44,7 +44,7 @@ export async function produceRecords(request: ProduceRequest): Promise<ProduceSu
       tally.unsendable(unsendable);
       left -= 1;
     }
-    for (let start = 0; start < batch.records.length && left > 0 && !signal.aborted; ) {
+    for (let start = 0; start < batch.records.length && left > 0 && !signal.aborted;) {
       const chunk = batch.records.slice(start, start + Math.min(left, pace.chunk));
       start += chunk.length;
       left -= chunk.length;
@@ -63,7 +63,12 @@ export async function produceRecords(request: ProduceRequest): Promise<ProduceSu
 }
 
 /** Sends a chunk and books what became of it. Never rejects. */
-async function send(chunk: readonly Outgoing[], request: ProduceRequest, tally: Tally, stop: AbortController): Promise<void> {
+async function send(
+  chunk: readonly Outgoing[],
+  request: ProduceRequest,
+  tally: Tally,
+  stop: AbortController,
+): Promise<void> {
   request.journal?.sent(chunk, Date.now());
   const byTopic = Map.groupBy(chunk, ({ topic }) => topic);
   await Promise.all(
@@ -81,14 +86,19 @@ async function send(chunk: readonly Outgoing[], request: ProduceRequest, tally: 
   request.onProgress?.(tally.settledCount);
 }
 
-async function deliver(publisher: ProduceRequest['publisher'], topic: string, records: readonly Outgoing[]): Promise<readonly Delivery[]> {
+async function deliver(
+  publisher: ProduceRequest['publisher'],
+  topic: string,
+  records: readonly Outgoing[],
+): Promise<readonly Delivery[]> {
   try {
     return await publisher.deliver(
       topic,
       records.map(({ record }) => record),
     );
   } catch (thrown) {
-    const error = thrown instanceof KpipeError ? thrown : new KpipeError('KPIPE_PRODUCE_FAILED', String(thrown), { cause: thrown });
+    const error =
+      thrown instanceof KpipeError ? thrown : new KpipeError('KPIPE_PRODUCE_FAILED', String(thrown), { cause: thrown });
     return records.map(() => ({ kind: 'failed', scope: 'topic', error }));
   }
 }
@@ -101,7 +111,10 @@ function outcome(tally: Tally, interrupted: boolean, blockedBy: unknown): Produc
 }
 
 /** Ends at the abort, also while the input says nothing: a quiet pipe must not hold up Ctrl-C. */
-async function* interruptible<Item>(items: AsyncIterable<Item> | Iterable<Item>, signal: AbortSignal): AsyncGenerator<Item> {
+async function* interruptible<Item>(
+  items: AsyncIterable<Item> | Iterable<Item>,
+  signal: AbortSignal,
+): AsyncGenerator<Item> {
   const iterator = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
   // One listener and a promise a step, not a race with a promise that lives on: that would remember every step.
   let stop: (() => void) | undefined;
@@ -132,16 +145,19 @@ class InFlight {
   readonly #sends = new Set<Promise<void>>();
 
   async room(chunk: readonly Outgoing[]): Promise<void> {
-    while (this.#sends.size > 0 && (this.#records + chunk.length > maxInFlightRecords || this.#bytes + bytesOf(chunk) > maxInFlightBytes)) {
+    while (
+      this.#sends.size > 0 &&
+      (this.#records + chunk.length > maxInFlightRecords || this.#bytes + bytesOf(chunk) > maxInFlightBytes)
+    ) {
       await Promise.race(this.#sends);
     }
   }
 
-  add(chunk: readonly Outgoing[], send: Promise<void>): void {
+  add(chunk: readonly Outgoing[], sending: Promise<void>): void {
     const bytes = bytesOf(chunk);
     this.#records += chunk.length;
     this.#bytes += bytes;
-    const done = send.finally(() => {
+    const done = sending.finally(() => {
       this.#records -= chunk.length;
       this.#bytes -= bytes;
       this.#sends.delete(done);

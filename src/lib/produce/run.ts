@@ -52,18 +52,24 @@ export async function produce(config: Config, options: ProduceOptions): Promise<
   const { input, journalPath, onTrouble, ...request } = options;
   const seed = input.kind === 'generate' ? (input.seed ?? randomInt(2 ** 31)) : null;
   const { topics, batches } = await openInput(config, options, seed ?? 0);
-  const publisher = await openPublisher(config.kafka, { deliveryTimeoutMs, ...(onTrouble === undefined ? {} : { onTrouble }) }).catch(
-    (error: unknown) => {
-      closeInput(input);
-      throw error;
-    },
-  );
+  const publisher = await openPublisher(config.kafka, {
+    deliveryTimeoutMs,
+    ...(onTrouble === undefined ? {} : { onTrouble }),
+  }).catch((error: unknown) => {
+    closeInput(input);
+    throw error;
+  });
   let journal: Journal | undefined;
   try {
     // Before anything is read: a topic that is missing shows at once.
     await Promise.all(topics.map((topic) => publisher.partitionCount(topic)));
     journal = journalPath === undefined ? undefined : new Journal(journalPath);
-    const summary = await produceRecords({ ...request, publisher, batches, ...(journal === undefined ? {} : { journal }) });
+    const summary = await produceRecords({
+      ...request,
+      publisher,
+      batches,
+      ...(journal === undefined ? {} : { journal }),
+    });
     return { ...summary, topics: withAll(summary, topics), seed };
   } finally {
     journal?.close();
@@ -80,11 +86,15 @@ interface OpenInput {
 async function openInput(config: Config, options: ProduceOptions, seed: number): Promise<OpenInput> {
   const { input, count, ratePerSec } = options;
   if (input.kind === 'lines') {
-    return { topics: [input.topic], batches: recordsFromLines(await openLines(input.file), input.topic, input.keyField) };
+    return {
+      topics: [input.topic],
+      batches: recordsFromLines(await openLines(input.file), input.topic, input.keyField),
+    };
   }
   const topics = generatedTopics(config, input.producer, input.topic);
   const now = Date.now();
-  const timeOf = count === undefined || ratePerSec !== undefined ? () => Date.now() : spreadOver(now - generatedSpanMs, now, count);
+  const timeOf =
+    count === undefined || ratePerSec !== undefined ? () => Date.now() : spreadOver(now - generatedSpanMs, now, count);
   const shop = {
     kind: input.producer,
     seed,
@@ -97,7 +107,11 @@ async function openInput(config: Config, options: ProduceOptions, seed: number):
 }
 
 /** The names that kpipe.yaml gives to the topics that this kind of producer writes. */
-function generatedTopics(config: Config, producer: ProducerKind, only: string | undefined): Partial<Record<ShopTopic, string>> {
+function generatedTopics(
+  config: Config,
+  producer: ProducerKind,
+  only: string | undefined,
+): Partial<Record<ShopTopic, string>> {
   const named = topicsOf[producer].map((topic) => [topic, config.roles[topic]?.topic ?? topic] as const);
   const wanted = named.filter(([, name]) => only === undefined || name === only);
   if (wanted.length === 0) {

@@ -71,7 +71,10 @@ export class Tally {
     return sum(this.#topics, ({ acked, failed }) => acked + failed);
   }
 
-  summary(nowMs: number, end: { readonly interrupted: boolean; readonly blockedBy: KpipeError | null }): ProduceSummary {
+  summary(
+    nowMs: number,
+    end: { readonly interrupted: boolean; readonly blockedBy: KpipeError | null },
+  ): ProduceSummary {
     const seconds = Math.max(0.001, (nowMs - this.#startedAtMs) / 1000);
     const acked = this.ackedCount;
     const { blockedBy } = end;
@@ -83,7 +86,8 @@ export class Tally {
       seconds,
       recordsPerSec: Math.round(acked / seconds),
       interrupted: end.interrupted,
-      blockedBy: blockedBy === null ? null : { code: blockedBy.code, message: blockedBy.message, next: blockedBy.next ?? null },
+      blockedBy:
+        blockedBy === null ? null : { code: blockedBy.code, message: blockedBy.message, next: blockedBy.next ?? null },
       failures: this.#failures,
     };
   }

@@ -24,43 +24,99 @@ export const products: NonEmpty<Product> = [
 ];
 
 export const customerNames: NonEmpty<string> = [
-  'Ada Lindqvist', 'Björn Åkesson', 'Chiara Esposito', 'Dmitri Соколов', 'Élodie Lefèvre', 'Fatima Al-Masri', 'Grzegorz Wiśniewski',
-  'Hina 田中', 'Ingrid Müller', 'João Conceição', "Kim O'Neill", 'Lê Thị Hương', 'Maria "Mia" Schmidt', 'Nadia بن علي', 'Oskar Jäger',
+  'Ada Lindqvist',
+  'Björn Åkesson',
+  'Chiara Esposito',
+  'Dmitri Соколов',
+  'Élodie Lefèvre',
+  'Fatima Al-Masri',
+  'Grzegorz Wiśniewski',
+  'Hina 田中',
+  'Ingrid Müller',
+  'João Conceição',
+  "Kim O'Neill",
+  'Lê Thị Hương',
+  'Maria "Mia" Schmidt',
+  'Nadia بن علي',
+  'Oskar Jäger',
 ];
 
 export const cities: NonEmpty<readonly [city: string, country: string]> = [
-  ['Berlin', 'DE'], ['München', 'DE'], ['Wien', 'AT'], ['Zürich', 'CH'], ['Kraków', 'PL'], ['Malmö', 'SE'], ['Lyon', 'FR'],
-  ['Porto', 'PT'], ['Bologna', 'IT'], ['Gent', 'BE'],
+  ['Berlin', 'DE'],
+  ['München', 'DE'],
+  ['Wien', 'AT'],
+  ['Zürich', 'CH'],
+  ['Kraków', 'PL'],
+  ['Malmö', 'SE'],
+  ['Lyon', 'FR'],
+  ['Porto', 'PT'],
+  ['Bologna', 'IT'],
+  ['Gent', 'BE'],
 ];
 
 export const carriers: NonEmpty<string> = ['dhl', 'dpd', 'ups', 'post.at', 'inpost'];
 export const paymentMethods: NonEmpty<string> = ['card', 'paypal', 'sepa', 'klarna', 'invoice'];
-export const cancelReasons: NonEmpty<string> = ['customer_request', 'payment_timeout', 'out_of_stock', 'fraud_suspected'];
-export const accountEvents: NonEmpty<string> = ['customer.registered', 'customer.address_changed', 'customer.logged_in', 'voucher.redeemed'];
+export const cancelReasons: NonEmpty<string> = [
+  'customer_request',
+  'payment_timeout',
+  'out_of_stock',
+  'fraud_suspected',
+];
+export const accountEvents: NonEmpty<string> = [
+  'customer.registered',
+  'customer.address_changed',
+  'customer.logged_in',
+  'voucher.redeemed',
+];
 
 export const routes: NonEmpty<readonly [method: string, path: string, typicalMs: number]> = [
-  ['GET', '/api/v2/products?page=3&sort=price', 24], ['GET', '/api/v2/products/KET-1700', 9], ['POST', '/api/v2/cart/items', 31],
-  ['DELETE', '/api/v2/cart/items/2', 18], ['POST', '/api/v2/orders', 140], ['GET', '/api/v2/orders?status=open', 46],
-  ['PUT', '/api/v2/customers/me/address', 38], ['POST', '/api/v2/payments/authorize', 310], ['GET', '/healthz', 1],
-  ['GET', '/api/v2/search?q=caf%C3%A9', 72], ['POST', '/api/v2/sessions', 88],
+  ['GET', '/api/v2/products?page=3&sort=price', 24],
+  ['GET', '/api/v2/products/KET-1700', 9],
+  ['POST', '/api/v2/cart/items', 31],
+  ['DELETE', '/api/v2/cart/items/2', 18],
+  ['POST', '/api/v2/orders', 140],
+  ['GET', '/api/v2/orders?status=open', 46],
+  ['PUT', '/api/v2/customers/me/address', 38],
+  ['POST', '/api/v2/payments/authorize', 310],
+  ['GET', '/healthz', 1],
+  ['GET', '/api/v2/search?q=caf%C3%A9', 72],
+  ['POST', '/api/v2/sessions', 88],
 ];
 
 export const jobs: NonEmpty<readonly [queue: string, job: string, typicalMs: number]> = [
-  ['mail', 'send-order-confirmation', 240], ['mail', 'send-shipping-notice', 210], ['images', 'resize-product-image', 900],
-  ['search', 'reindex-product', 130], ['billing', 'render-invoice-pdf', 1400], ['billing', 'settle-payments', 3200],
-  ['stock', 'sync-warehouse-stock', 640], ['gdpr', 'erase-customer', 75],
+  ['mail', 'send-order-confirmation', 240],
+  ['mail', 'send-shipping-notice', 210],
+  ['images', 'resize-product-image', 900],
+  ['search', 'reindex-product', 130],
+  ['billing', 'render-invoice-pdf', 1400],
+  ['billing', 'settle-payments', 3200],
+  ['stock', 'sync-warehouse-stock', 640],
+  ['gdpr', 'erase-customer', 75],
 ];
 
 export const pages: NonEmpty<readonly [path: string, title: string]> = [
-  ['/', 'Home'], ['/kitchen', 'Kitchen'], ['/kitchen/kettles', 'Kettles'], ['/p/KET-1700', 'Electric kettle 1.7 l'],
-  ['/p/CHR-0042', 'Office chair “Ångström”'], ['/cart', 'Your cart'], ['/checkout', 'Checkout'], ['/blog/how-to-brew-filter-coffee', 'How to brew'],
+  ['/', 'Home'],
+  ['/kitchen', 'Kitchen'],
+  ['/kitchen/kettles', 'Kettles'],
+  ['/p/KET-1700', 'Electric kettle 1.7 l'],
+  ['/p/CHR-0042', 'Office chair “Ångström”'],
+  ['/cart', 'Your cart'],
+  ['/checkout', 'Checkout'],
+  ['/blog/how-to-brew-filter-coffee', 'How to brew'],
 ];
-export const referrers: NonEmpty<string | null> = [null, 'https://www.google.com/', 'https://duckduckgo.com/', 'https://news.ycombinator.com/item?id=1', 'android-app://com.slack'];
+export const referrers: NonEmpty<string | null> = [
+  null,
+  'https://www.google.com/',
+  'https://duckduckgo.com/',
+  'https://news.ycombinator.com/item?id=1',
+  'android-app://com.slack',
+];
 export const userAgents: NonEmpty<string> = [
   'Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0',
   'Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Safari/605.1.15',
   'Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Mobile Safari/537.36',
-  'curl/8.10.1', 'partner-sync/3.2 (+https://partner.example/bot)',
+  'curl/8.10.1',
+  'partner-sync/3.2 (+https://partner.example/bot)',
 ];
 
 export interface Failure {

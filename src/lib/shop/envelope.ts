@@ -57,5 +57,7 @@ function encodeBinaryMode(event: Envelope): Encoded {
 
 /** The attribute names of CloudEvents without its specversion. A number as the time is epoch milliseconds. */
 function encodeBare({ id, source, type, subject, timeMs, data }: Envelope): Buffer {
-  return Buffer.from(`{"id":"${id}","source":"${source}","type":"${type}","subject":"${subject}","time":${timeMs},"data":${data}}`);
+  return Buffer.from(
+    `{"id":"${id}","source":"${source}","type":"${type}","subject":"${subject}","time":${timeMs},"data":${data}}`,
+  );
 }

@@ -22,12 +22,32 @@ const hosts = ['shop-7d9f6c-x2k4p', 'shop-7d9f6c-m8q1z', 'shop-58b7d4-tt9wl'] as
 export function accessEntry(random: Random, timeMs: number): LogEntry {
   const [method, path, typicalMs] = random.pick(routes);
   const fate = random.below(100);
-  const status = fate < 88 ? (method === 'POST' ? 201 : 200) : fate < 95 ? random.pick([400, 401, 404, 409, 429]) : random.pick([500, 502, 503]);
+  const status =
+    fate < 88
+      ? method === 'POST'
+        ? 201
+        : 200
+      : fate < 95
+        ? random.pick([400, 401, 404, 409, 429])
+        : random.pick([500, 502, 503]);
   const durationMs = Math.round(typicalMs * (0.5 + random.below(1000) / 500) * 10) / 10;
   const level: Level = status >= 500 ? 'error' : status >= 400 ? 'warn' : 'info';
   const message = status >= 500 ? 'request failed' : 'request completed';
-  const fields = { method, path, status, durationMs, clientIp: `10.${random.below(256)}.${random.below(256)}.${random.below(256)}`, userAgent: random.pick(userAgents) };
-  return { ...common(random, 'checkout-api', timeMs), level, message, fields, failure: level === 'error' ? random.pick(failures) : null };
+  const fields = {
+    method,
+    path,
+    status,
+    durationMs,
+    clientIp: `10.${random.below(256)}.${random.below(256)}.${random.below(256)}`,
+    userAgent: random.pick(userAgents),
+  };
+  return {
+    ...common(random, 'checkout-api', timeMs),
+    level,
+    message,
+    fields,
+    failure: level === 'error' ? random.pick(failures) : null,
+  };
 }
 
 /** A line of a background worker's job log. */
@@ -76,7 +96,15 @@ const syslogSeverities: Readonly<Record<Level, number>> = { debug: 7, info: 6, w
 
 function pino({ level, timeMs, host, service, traceId, spanId, fields, failure, message }: LogEntry): string {
   const err = failure === null ? {} : { err: failure };
-  const head = { level: pinoLevels[level], time: timeMs, pid: 17, hostname: host, service, trace_id: traceId, span_id: spanId };
+  const head = {
+    level: pinoLevels[level],
+    time: timeMs,
+    pid: 17,
+    hostname: host,
+    service,
+    trace_id: traceId,
+    span_id: spanId,
+  };
   return JSON.stringify({ ...head, ...fields, ...err, msg: message });
 }
 
@@ -90,14 +118,24 @@ function ecs({ level, timeMs, host, service, traceId, spanId, fields, failure, m
     'host.name': host,
     'trace.id': traceId,
     'span.id': spanId,
-    ...(failure === null ? {} : { error: { type: failure.type, message: failure.message, stack_trace: failure.stack } }),
+    ...(failure === null
+      ? {}
+      : { error: { type: failure.type, message: failure.message, stack_trace: failure.stack } }),
     labels: fields,
   });
 }
 
 function winston({ level, timeMs, service, traceId, fields, failure, message }: LogEntry): string {
   const stack = failure === null ? {} : { stack: failure.stack };
-  return JSON.stringify({ level, message, timestamp: new Date(timeMs).toISOString(), service, traceId, ...fields, ...stack });
+  return JSON.stringify({
+    level,
+    message,
+    timestamp: new Date(timeMs).toISOString(),
+    service,
+    traceId,
+    ...fields,
+    ...stack,
+  });
 }
 
 function logfmt({ level, timeMs, service, traceId, spanId, fields, failure, message }: LogEntry): string {

@@ -123,7 +123,10 @@ export class OrderBook {
   }
 }
 
-function eventOf({ orderId, customerId, amountCents, fixed, status, progress, version }: Order, type: string): OrderEvent {
+function eventOf(
+  { orderId, customerId, amountCents, fixed, status, progress, version }: Order,
+  type: string,
+): OrderEvent {
   return {
     type,
     data: `{"orderId":"${orderId}","status":"${status}","amountCents":${amountCents},"customerId":"${customerId}",${fixed}${progress}"version":${version}}`,

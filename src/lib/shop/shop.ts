@@ -51,7 +51,10 @@ interface ProducerSetting {
 const producers: Readonly<Record<ProducerKind, (setting: ProducerSetting) => Producer>> = {
   app: ({ random, tag }) => {
     const orders = new OrderBook(random, tag);
-    return { topic: () => 'events', record: (_topic, id, timeMs) => orderRecord(orders, random, '/shop/order-service', id, timeMs) };
+    return {
+      topic: () => 'events',
+      record: (_topic, id, timeMs) => orderRecord(orders, random, '/shop/order-service', id, timeMs),
+    };
   },
   api: ({ random, tag }) => {
     const orders = new OrderBook(random, tag);
@@ -76,7 +79,13 @@ const producers: Readonly<Record<ProducerKind, (setting: ProducerSetting) => Pro
           return logRecord(encodeLog(jobEntry(random, timeMs), random), timeMs);
         }
         const { type, visitorId, data } = visitors.next(timeMs);
-        return eventRecord('analytics', visitorId, random, { id, source: '/shop/web-tracker', type, subject: visitorId, timeMs, data }, null);
+        return eventRecord(
+          'analytics',
+          visitorId,
+          random,
+          { id, source: '/shop/web-tracker', type, subject: visitorId, timeMs, data },
+          null,
+        );
       },
     };
   },
@@ -84,7 +93,13 @@ const producers: Readonly<Record<ProducerKind, (setting: ProducerSetting) => Pro
 
 function orderRecord(orders: OrderBook, random: Random, source: string, id: string, timeMs: number): ShopRecord {
   const { type, data, order } = orders.next();
-  return eventRecord('events', order.orderId, random, { id, source, type, subject: order.orderId, timeMs, data }, order);
+  return eventRecord(
+    'events',
+    order.orderId,
+    random,
+    { id, source, type, subject: order.orderId, timeMs, data },
+    order,
+  );
 }
 
 /** Events that no projection reads: they are stored, and nothing else. */
@@ -93,12 +108,33 @@ function accountRecord(random: Random, tag: string, id: string, timeMs: number):
   const [city, country] = random.pick(cities);
   const data = JSON.stringify({ customerId, name: random.pick(customerNames), address: { city, country } });
   const type = random.pick(accountEvents);
-  return eventRecord('events', customerId, random, { id, source: '/shop/partner-api', type, subject: customerId, timeMs, data }, null);
+  return eventRecord(
+    'events',
+    customerId,
+    random,
+    { id, source: '/shop/partner-api', type, subject: customerId, timeMs, data },
+    null,
+  );
 }
 
-function eventRecord(topic: ShopTopic, key: string, random: Random, event: Envelope, order: OrderState | null): ShopRecord {
+function eventRecord(
+  topic: ShopTopic,
+  key: string,
+  random: Random,
+  event: Envelope,
+  order: OrderState | null,
+): ShopRecord {
   const { value, headers } = encodeEvent(event, random);
-  return { topic, key: Buffer.from(key), value, headers, timestampMs: event.timeMs, expect: 'stored', id: event.id, order };
+  return {
+    topic,
+    key: Buffer.from(key),
+    value,
+    headers,
+    timestampMs: event.timeMs,
+    expect: 'stored',
+    id: event.id,
+    order,
+  };
 }
 
 function logRecord(value: Buffer, timestampMs: number): ShopRecord {

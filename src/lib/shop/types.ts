@@ -12,7 +12,8 @@ import type { DeadLetterReason } from '../records/decoded.ts';
 export const producerKinds = ['app', 'api', 'worker'] as const;
 export type ProducerKind = (typeof producerKinds)[number];
 
-export type ShopTopic = 'events' | 'logs' | 'analytics';
+export const shopTopics = ['events', 'logs', 'analytics'] as const;
+export type ShopTopic = (typeof shopTopics)[number];
 
 /** The topics that each kind of producer writes. */
 export const topicsOf: Readonly<Record<ProducerKind, readonly ShopTopic[]>> = {

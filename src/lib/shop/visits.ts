@@ -43,18 +43,30 @@ export class Visitors {
     if (fate < 8) {
       this.#open.splice(index, 1);
       const durationMs = timeMs - visit.startedMs;
-      return { type: 'session.ended', visitorId, data: JSON.stringify({ visitorId, sessionId, views: visit.views, cartCents: visit.cartCents, durationMs }) };
+      return {
+        type: 'session.ended',
+        visitorId,
+        data: JSON.stringify({ visitorId, sessionId, views: visit.views, cartCents: visit.cartCents, durationMs }),
+      };
     }
     if (fate < 24) {
       const { sku, cents } = random.pick(products);
       const quantity = 1 + random.below(3);
       visit.cartCents += cents * quantity;
-      return { type: 'cart.updated', visitorId, data: JSON.stringify({ visitorId, sessionId, sku, quantity, cartCents: visit.cartCents }) };
+      return {
+        type: 'cart.updated',
+        visitorId,
+        data: JSON.stringify({ visitorId, sessionId, sku, quantity, cartCents: visit.cartCents }),
+      };
     }
     const [path, title] = random.pick(pages);
     visit.views += 1;
     const seconds = Math.round(random.below(90_000) / 10) / 100;
-    return { type: 'page_view', visitorId, data: JSON.stringify({ visitorId, sessionId, path, title, seconds, userAgent: visit.userAgent }) };
+    return {
+      type: 'page_view',
+      visitorId,
+      data: JSON.stringify({ visitorId, sessionId, path, title, seconds, userAgent: visit.userAgent }),
+    };
   }
 
   #arrive(timeMs: number): VisitEvent {
@@ -64,6 +76,10 @@ export class Visitors {
     const sessionId = `ses-${this.#tag}-${this.#arrived.toString(36)}`;
     const userAgent = random.pick(userAgents);
     this.#open.push({ visitorId, sessionId, startedMs: timeMs, userAgent, views: 0, cartCents: 0 });
-    return { type: 'session.started', visitorId, data: JSON.stringify({ visitorId, sessionId, referrer: random.pick(referrers), userAgent }) };
+    return {
+      type: 'session.started',
+      visitorId,
+      data: JSON.stringify({ visitorId, sessionId, referrer: random.pick(referrers), userAgent }),
+    };
   }
 }

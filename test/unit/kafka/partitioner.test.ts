@@ -6,7 +6,9 @@ import { describe, expect, test } from 'vitest';
 import { murmur2, partitionOfKey } from '../../../src/lib/kafka/partitioner.ts';
 
 /** kafkajs' own, slower one, as an oracle: it is held against the Java client's by kafkajs' tests. */
-const oracle = createRequire(import.meta.url)('kafkajs/src/producer/partitioners/default/murmur2') as (key: Buffer) => number;
+const oracle = createRequire(import.meta.url)('kafkajs/src/producer/partitioners/default/murmur2') as (
+  key: Buffer,
+) => number;
 
 describe('murmur2', () => {
   // From Apache Kafka's UtilsTest.testMurmur2.

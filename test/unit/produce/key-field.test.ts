@@ -34,7 +34,10 @@ describe('keyFromField', () => {
   });
 
   test('bytes that are not UTF-8 give no key', () => {
-    expect(keyFromField('a')(Buffer.from('{"a":"\xe9"}', 'latin1'))).toEqual({ kind: 'none', problem: 'the record is not JSON (invalid_utf8)' });
+    expect(keyFromField('a')(Buffer.from('{"a":"\xe9"}', 'latin1'))).toEqual({
+      kind: 'none',
+      problem: 'the record is not JSON (invalid_utf8)',
+    });
   });
 
   test.each(['', '.', 'a.', '.a', 'a..b'])('%j is not a field', (path) => {
@@ -44,7 +47,10 @@ describe('keyFromField', () => {
   test('any string comes back as its UTF-8 bytes', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
-        expect(keyFromField('k')(Buffer.from(JSON.stringify({ k: text })))).toEqual({ kind: 'key', key: Buffer.from(text) });
+        expect(keyFromField('k')(Buffer.from(JSON.stringify({ k: text })))).toEqual({
+          kind: 'key',
+          key: Buffer.from(text),
+        });
       }),
     );
   });

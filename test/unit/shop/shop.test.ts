@@ -4,18 +4,30 @@ import { describe, expect, test } from 'vitest';
 import { createEventDecoder, type EventRow } from '../../../src/lib/records/event.ts';
 import { createLogDecoder } from '../../../src/lib/records/log.ts';
 import { shopRecords, spreadOver } from '../../../src/lib/shop/shop.ts';
-import { producerKinds, topicsOf, type ProducerKind, type ShopOptions, type ShopRecord } from '../../../src/lib/shop/types.ts';
+import {
+  producerKinds,
+  topicsOf,
+  type ProducerKind,
+  type ShopOptions,
+  type ShopRecord,
+} from '../../../src/lib/shop/types.ts';
 
 const noon = Date.parse('2026-11-01T12:00:00Z');
 const limits = { maxValueBytes: 8_000_000, maxDepth: 5000, maxHeaders: 1000 };
 
 function take(kind: ProducerKind, count: number, options: Partial<ShopOptions> = {}): readonly ShopRecord[] {
   const timeOf = spreadOver(noon - 600_000, noon, count);
-  return shopRecords(kind, { seed: 1, timeOf, ...options }).take(count).toArray();
+  return shopRecords(kind, { seed: 1, timeOf, ...options })
+    .take(count)
+    .toArray();
 }
 
 const fingerprint = ({ key, value, headers }: ShopRecord): string =>
-  JSON.stringify([key?.toString('hex'), value?.toString('hex'), headers.map(([name, bytes]) => [name, bytes?.toString('hex')])]);
+  JSON.stringify([
+    key?.toString('hex'),
+    value?.toString('hex'),
+    headers.map(([name, bytes]) => [name, bytes?.toString('hex')]),
+  ]);
 
 function sourceRecord({ key, value, headers, timestampMs }: ShopRecord) {
   return { offset: 0n, timestampMs, key, value, headers };
@@ -35,9 +47,9 @@ describe('the shop is deterministic', () => {
   test.each(producerKinds)('%s: another run of the same seed has the same content under other ids', (kind) => {
     const [first, second] = [take(kind, 2000, { run: 'aa' }), take(kind, 2000, { run: 'bb' })];
 
-    expect(second.map(({ topic, expect: outcome, order }) => [topic, outcome, order?.status, order?.amountCents])).toEqual(
-      first.map(({ topic, expect: outcome, order }) => [topic, outcome, order?.status, order?.amountCents]),
-    );
+    expect(
+      second.map(({ topic, expect: outcome, order }) => [topic, outcome, order?.status, order?.amountCents]),
+    ).toEqual(first.map(({ topic, expect: outcome, order }) => [topic, outcome, order?.status, order?.amountCents]));
     const ids = new Set(first.flatMap(({ id }) => id ?? []));
     expect(ids.size).toBeGreaterThan(500);
     expect(second.filter(({ id }) => id !== null && ids.has(id))).toEqual([]);
@@ -62,7 +74,7 @@ describe('topics', () => {
   test.each(producerKinds)('%s writes exactly its own', (kind) => {
     const topics = new Set(take(kind, 2000).map(({ topic }) => topic));
 
-    expect([...topics].sort()).toEqual([...topicsOf[kind]].sort());
+    expect([...topics].toSorted()).toEqual([...topicsOf[kind]].toSorted());
   });
 
   test('events are keyed by what they are about, logs have no key', () => {
@@ -112,7 +124,9 @@ describe('what each record is expected to become', () => {
   });
 
   test('log lines come in several shapes, with levels, trace ids and stack traces of several lines', () => {
-    const values = take('api', 3000, { brokenShare: 0 }).filter(({ topic }) => topic === 'logs').map(({ value }) => value?.toString() ?? '');
+    const values = take('api', 3000, { brokenShare: 0 })
+      .filter(({ topic }) => topic === 'logs')
+      .map(({ value }) => value?.toString() ?? '');
     const count = (pattern: RegExp): number => values.filter((value) => pattern.test(value)).length;
 
     expect(count(/^\{"level":\d\d,"time":\d+/)).toBeGreaterThan(values.length / 2);
@@ -143,7 +157,9 @@ describe('broken records', () => {
   });
 
   test('without a projection of orders, none is broken for it', () => {
-    const reasons = new Set(take('app', 200, { brokenShare: 1, ordersProjected: false }).map(({ expect: outcome }) => outcome));
+    const reasons = new Set(
+      take('app', 200, { brokenShare: 1, ordersProjected: false }).map(({ expect: outcome }) => outcome),
+    );
     const projected = new Set(take('app', 200, { brokenShare: 1 }).map(({ expect: outcome }) => outcome));
 
     expect(reasons).not.toContain('projection_type');
@@ -180,7 +196,10 @@ describe('orders', () => {
     const amounts = new Map<string, number>();
     for (const { value, headers, order } of take('app', 5000, { brokenShare: 0 })) {
       const document = JSON.parse(value?.toString() ?? '') as Record<string, unknown>;
-      const data = (headers.length > 1 ? document : document['data']) as { items: { quantity: number; unitCents: number }[]; amountCents: number };
+      const data = (headers.length > 1 ? document : document['data']) as {
+        items: { quantity: number; unitCents: number }[];
+        amountCents: number;
+      };
       expect(data.items.reduce((sum, { quantity, unitCents }) => sum + quantity * unitCents, 0)).toBe(data.amountCents);
       const orderId = order?.orderId ?? '';
       expect(amounts.get(orderId) ?? data.amountCents).toBe(data.amountCents);
@@ -193,7 +212,7 @@ describe('times', () => {
   test('are spread over the span, never back in time, the last one at its end', () => {
     const times = take('worker', 5000).map(({ timestampMs }) => timestampMs);
 
-    expect(times).toEqual([...times].sort((left, right) => left - right));
+    expect(times).toEqual([...times].toSorted((left, right) => left - right));
     expect(times[0]).toBeGreaterThanOrEqual(noon - 600_000);
     expect(times.at(-1)).toBe(noon);
     expect(new Set(times).size).toBeGreaterThan(4000);
