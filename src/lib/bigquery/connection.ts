@@ -3,7 +3,7 @@ import type { v1 } from '@google-cloud/bigquery-storage';
 
 import type { BigQueryConfig } from '../config/schema.ts';
 import { codeOf, KpipeError, messageOf } from '../errors.ts';
-import { withDeadline } from '../kafka/deadline.ts';
+import { withDeadline } from '../deadline.ts';
 import { bigQueryFailure, isTransient } from './failures.ts';
 
 export type BigQueryWriteClient = InstanceType<typeof v1.BigQueryWriteClient>;

@@ -45,12 +45,16 @@ async function exists(config: BigQueryConfig, url: string, token: string, signal
   if (response.ok || response.status === 404) {
     return response.ok;
   }
-  throw new KpipeError('KPIPE_BIGQUERY_FAILED', `${endpointOf(config)} answered ${response.status} for ${tablePath(config)}`, {
-    next:
-      response.status === 403
-        ? 'grant the account BigQuery Data Editor on the dataset and BigQuery Job User on the project'
-        : 'check project, dataset and table of bigquery in kpipe.yaml',
-  });
+  throw new KpipeError(
+    'KPIPE_BIGQUERY_FAILED',
+    `${endpointOf(config)} answered ${response.status} for ${tablePath(config)}`,
+    {
+      next:
+        response.status === 403
+          ? 'grant the account BigQuery Data Editor on the dataset and BigQuery Job User on the project'
+          : 'check project, dataset and table of bigquery in kpipe.yaml',
+    },
+  );
 }
 
 async function request(config: BigQueryConfig, url: string, token: string, signal: AbortSignal): Promise<Response> {
@@ -62,7 +66,12 @@ async function request(config: BigQueryConfig, url: string, token: string, signa
   } catch (error) {
     // fetch hides what happened behind "fetch failed".
     const cause: unknown = error instanceof Error && error.cause !== undefined ? error.cause : error;
-    const why = codeOf(cause) === 'ECONNREFUSED' ? 'it refused the connection' : signal.aborted ? 'no answer in time' : messageOf(cause);
+    const why =
+      codeOf(cause) === 'ECONNREFUSED'
+        ? 'it refused the connection'
+        : signal.aborted
+          ? 'no answer in time'
+          : messageOf(cause);
     throw new KpipeError('KPIPE_BIGQUERY_UNREACHABLE', `${endpointOf(config)} does not answer: ${why}`, {
       next: 'check the network and bigquery.endpoint in kpipe.yaml (`kpipe sandbox up` starts the local stand-in)',
       cause: error,

@@ -2,7 +2,7 @@ import type { TableMetadata } from '@google-cloud/bigquery';
 
 import type { BigQueryConfig } from '../config/schema.ts';
 import { KpipeError } from '../errors.ts';
-import { withDeadline } from '../kafka/deadline.ts';
+import { withDeadline } from '../deadline.ts';
 import { clusterColumns, columns, partitionColumn, type Column } from './columns.ts';
 import { openDeadlineMs, type BigQueryConnection } from './connection.ts';
 import { bigQueryFailure, httpStatusOf, isNotFound, tablePath } from './failures.ts';
@@ -48,8 +48,8 @@ async function ensure(connection: BigQueryConnection): Promise<TableReady> {
 
 async function readMetadata({ config, rest }: BigQueryConnection): Promise<TableMetadata | null> {
   try {
-    const [metadata] = await rest.dataset(config.dataset).table(config.table).getMetadata();
-    return metadata;
+    const [metadata]: readonly TableMetadata[] = await rest.dataset(config.dataset).table(config.table).getMetadata();
+    return metadata ?? null;
   } catch (error) {
     if (isNotFound(error)) {
       return null;

@@ -2,7 +2,7 @@ import type { Query } from '@google-cloud/bigquery';
 
 import type { BigQueryConfig } from '../config/schema.ts';
 import { KpipeError } from '../errors.ts';
-import { withDeadline } from '../kafka/deadline.ts';
+import { withDeadline } from '../deadline.ts';
 import { connectBigQuery, requestDeadlineMs, type BigQueryConnection } from './connection.ts';
 import { bigQueryFailure, tablePath } from './failures.ts';
 import { tableOfStream, type Intent } from './intent.ts';

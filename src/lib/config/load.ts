@@ -23,7 +23,11 @@ export type KafkaConfig = Omit<ConfigDocument['kafka'], 'sasl'> & {
   /** The directory that the paths in `tls` are relative to. */
   readonly directory: string;
   readonly sasl:
-    | { readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; readonly username: string; readonly password: Secret }
+    | {
+        readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512';
+        readonly username: string;
+        readonly password: Secret;
+      }
     | { readonly mechanism: 'oauthbearer'; readonly token: Secret }
     | undefined;
 };
@@ -69,12 +73,7 @@ export function loadConfig(location: ConfigLocation): Config {
   return parseConfig(readFileSync(file, 'utf8'), file, location.env, location.context);
 }
 
-export function parseConfig(
-  text: string,
-  file: string,
-  env: ConfigLocation['env'],
-  contextName?: string,
-): Config {
+export function parseConfig(text: string, file: string, env: ConfigLocation['env'], contextName?: string): Config {
   const lines = new LineCounter();
   const yaml = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
   const problem = yaml.errors[0];
@@ -198,7 +197,7 @@ function explain(issue: z.core.$ZodIssue): string {
 
 /** Of a union's branches, the one that came closest: the fewest complaints. */
 function unionMessage(issue: z.core.$ZodIssueInvalidUnion): string {
-  const closest = [...issue.errors].sort((left, right) => left.length - right.length)[0]?.[0];
+  const closest = issue.errors.toSorted((left, right) => left.length - right.length)[0]?.[0];
   return closest === undefined ? issue.message : `${closest.path.join('.')} ${explain(closest)}`.trim();
 }
 
@@ -297,7 +296,9 @@ function literalSecret(document: ConfigDocument): string | undefined {
   }
   const urls: readonly (readonly [string, string | undefined])[] = [
     ['postgres.primary', document.postgres?.primary],
-    ...(document.postgres?.replicas ?? []).map((replica, index) => [`postgres.replicas.${index}.url`, replica.url] as const),
+    ...(document.postgres?.replicas ?? []).map(
+      (replica, index) => [`postgres.replicas.${index}.url`, replica.url] as const,
+    ),
     ['redis.url', document.redis?.url],
   ];
   return urls.find(([, url]) => url !== undefined && hasLiteralPassword(url))?.[0];

@@ -4,7 +4,7 @@ export function nearestName(typed: string, known: readonly string[]): string | u
   const ranked = known
     .map((name) => ({ name, edits: editDistance(typed.toLowerCase(), name.toLowerCase()) }))
     .filter(({ edits }) => edits <= limit)
-    .sort((left, right) => left.edits - right.edits);
+    .toSorted((left, right) => left.edits - right.edits);
   return ranked[0]?.name;
 }
 

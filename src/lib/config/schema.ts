@@ -68,9 +68,7 @@ const topic = z.strictObject({
   partitions,
   replicationFactor: count.max(32).default(3),
   retention: z.union([z.literal('unlimited'), durationMs]).optional(),
-  config: z
-    .record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String))
-    .default({}),
+  config: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String)).default({}),
 });
 
 export const columnTypes = [
@@ -92,7 +90,9 @@ const projection = z
   .strictObject({
     match: z.strictObject({ type: typePattern, source: z.string().optional() }),
     table: tableName,
-    key: z.record(identifier, projectedColumn).refine((key) => Object.keys(key).length > 0, 'needs at least one column'),
+    key: z
+      .record(identifier, projectedColumn)
+      .refine((key) => Object.keys(key).length > 0, 'needs at least one column'),
     columns: z.record(identifier, projectedColumn).default({}),
     deleteOn: z.array(typePattern).default([]),
   })
@@ -104,7 +104,11 @@ const projection = z
     }
     for (const name of [...Object.keys(value.key), ...Object.keys(value.columns)]) {
       if (name.startsWith('kpipe_')) {
-        context.addIssue({ code: 'custom', path: ['columns', name], message: 'names that begin with kpipe_ are reserved' });
+        context.addIssue({
+          code: 'custom',
+          path: ['columns', name],
+          message: 'names that begin with kpipe_ are reserved',
+        });
       }
     }
   });
@@ -145,9 +149,7 @@ const eventsRole = z.strictObject({
   defaultSource: z.string().min(1).max(512).default('kpipe'),
   batch: batch({ maxRows: 5000, maxBytes: 8_000_000, maxWait: 200 }),
   projections: z.array(projection).default([]),
-  cache: z
-    .strictObject({ entities: z.array(identifier).default([]), ttl: durationMs.default(300_000) })
-    .optional(),
+  cache: z.strictObject({ entities: z.array(identifier).default([]), ttl: durationMs.default(300_000) }).optional(),
 });
 
 const logsRole = z.strictObject({
@@ -227,9 +229,7 @@ const postgres = z.strictObject({
   replicas: z
     .array(z.strictObject({ name: z.string().min(1), url: postgresUrl, maxLag: durationMs.default(5000) }))
     .default([]),
-  pool: z
-    .strictObject({ max: count.max(100).default(4), statementTimeout: durationMs.default(30_000) })
-    .prefault({}),
+  pool: z.strictObject({ max: count.max(100).default(4), statementTimeout: durationMs.default(30_000) }).prefault({}),
   backups: z
     .strictObject({
       repository: z.string().min(1),
@@ -256,7 +256,10 @@ const bigquery = z
   .strictObject({
     project: z.string().regex(/^[a-z0-9.:-]{1,200}$/, 'not a project id'),
     dataset: z.string().regex(/^\w{1,1024}$/, 'not a dataset name: letters, digits and _'),
-    table: z.string().regex(/^\w{1,1024}$/, 'not a table name: letters, digits and _').default('events'),
+    table: z
+      .string()
+      .regex(/^\w{1,1024}$/, 'not a table name: letters, digits and _')
+      .default('events'),
     location: z.string().optional(),
     write: z.enum(['storage', 'load']).default('storage'),
     expiry: durationMs.optional(),
@@ -286,7 +289,10 @@ const rateLimit = z.strictObject({
 
 const alerts = z.strictObject({
   lag: z.strictObject({ time: durationMs, lossIn: durationMs }).partial().optional(),
-  disk: z.strictObject({ usedPercent: z.number().gt(0).max(100), fullIn: durationMs }).partial().optional(),
+  disk: z
+    .strictObject({ usedPercent: z.number().gt(0).max(100), fullIn: durationMs })
+    .partial()
+    .optional(),
   replica: z.strictObject({ lag: durationMs }).partial().optional(),
   backup: z.strictObject({ age: durationMs, verifiedAge: durationMs }).partial().optional(),
 });
@@ -318,7 +324,11 @@ export const configSchema = z
       }
     }
     if (config.roles.analytics !== undefined && config.bigquery === undefined) {
-      issues.addIssue({ code: 'custom', path: ['roles', 'analytics'], message: 'role analytics needs a bigquery section' });
+      issues.addIssue({
+        code: 'custom',
+        path: ['roles', 'analytics'],
+        message: 'role analytics needs a bigquery section',
+      });
     }
     const roles = [config.roles.events, config.roles.logs, config.roles.analytics].filter((role) => role !== undefined);
     const groups = roles.map((role) => role.group);
@@ -349,9 +359,6 @@ export type ConfigDocument = z.output<typeof configSchema>;
 export type TopicConfig = ConfigDocument['topics'][string];
 export type ProjectionConfig = z.output<typeof projection>;
 export type ColumnType = (typeof columnTypes)[number];
-export type EventsRoleConfig = z.output<typeof eventsRole>;
-export type LogsRoleConfig = z.output<typeof logsRole>;
-export type AnalyticsRoleConfig = z.output<typeof analyticsRole>;
 export type BigQueryConfig = z.output<typeof bigquery>;
 export const roleNames = ['events', 'logs', 'analytics'] as const;
 export type RoleName = (typeof roleNames)[number];

@@ -6,7 +6,11 @@ export function bigQueryFindings(facts: BigQueryFacts): readonly Finding[] {
     fine('bigquery', facts.endpoint),
     facts.grpcProblem === null
       ? fine('write API', 'reachable')
-      : failing('write API', `does not answer: ${facts.grpcProblem}`, 'check bigquery.grpcEndpoint in kpipe.yaml, and that the stand-in runs'),
+      : failing(
+          'write API',
+          `does not answer: ${facts.grpcProblem}`,
+          'check bigquery.grpcEndpoint in kpipe.yaml, and that the stand-in runs',
+        ),
     tableFinding(facts),
   ];
 }
@@ -15,5 +19,8 @@ function tableFinding({ dataset, table, tablePath }: BigQueryFacts): Finding {
   if (dataset && table) {
     return fine('table', tablePath);
   }
-  return fine('table', `${tablePath} is not there yet: role analytics makes ${dataset ? 'it' : 'dataset and table'} when it starts`);
+  return fine(
+    'table',
+    `${tablePath} is not there yet: role analytics makes ${dataset ? 'it' : 'dataset and table'} when it starts`,
+  );
 }

@@ -1,6 +1,6 @@
 import type { Config, PostgresConfig } from '../config/load.ts';
 import { KpipeError, messageOf } from '../errors.ts';
-import { withDeadline } from '../kafka/deadline.ts';
+import { withDeadline } from '../deadline.ts';
 import { probeBigQuery } from '../bigquery/probe.ts';
 import { probeKafka } from '../kafka/probe.ts';
 import { migrate } from '../postgres/migrate.ts';
@@ -36,38 +36,64 @@ export async function examine(config: Config, options: DoctorOptions): Promise<D
   const looks = [
     look({ store: 'kafka', name: 'cluster', setting: 'kafka.brokers' }, deadlineMs, async () => {
       const specs = topicSpecs(config);
-      return kafkaFindings(await probeKafka(config.kafka, specs.map(({ name }) => name), deadlineMs), specs);
+      return kafkaFindings(
+        await probeKafka(
+          config.kafka,
+          specs.map(({ name }) => name),
+          deadlineMs,
+        ),
+        specs,
+      );
     }),
     ...(postgres === undefined ? [] : postgresLooks(config, postgres, options)),
     ...(redis === undefined
       ? []
-      : [look({ store: 'redis', name: 'redis', setting: 'redis.url' }, deadlineMs, async () => redisFindings(await probeRedis(redis.url, deadlineMs)))]),
+      : [
+          look({ store: 'redis', name: 'redis', setting: 'redis.url' }, deadlineMs, async () =>
+            redisFindings(await probeRedis(redis.url, deadlineMs)),
+          ),
+        ]),
     ...(bigquery === undefined
       ? []
-      : [look({ store: 'bigquery', name: 'bigquery', setting: 'bigquery.endpoint' }, deadlineMs, async () => bigQueryFindings(await probeBigQuery(bigquery, deadlineMs)))]),
+      : [
+          look({ store: 'bigquery', name: 'bigquery', setting: 'bigquery.endpoint' }, deadlineMs, async () =>
+            bigQueryFindings(await probeBigQuery(bigquery, deadlineMs)),
+          ),
+        ]),
   ];
   return { checks: (await Promise.all(looks)).flat() };
 }
 
-function postgresLooks(config: Config, postgres: PostgresConfig, options: DoctorOptions): readonly Promise<readonly CheckResult[]>[] {
+function postgresLooks(
+  config: Config,
+  postgres: PostgresConfig,
+  options: DoctorOptions,
+): readonly Promise<readonly CheckResult[]>[] {
   const { deadlineMs } = options;
   return [
     look({ store: 'postgres', name: 'primary', setting: 'postgres.primary' }, deadlineMs, async () => {
       const facts = await probePostgres(postgres.primary, deadlineMs);
       // A standby cannot be migrated and says so by its role; who may not write is told that first.
-      const pending = facts.inRecovery || facts.mayWrite === false ? null : await pendingMigrations(config, postgres, options.nowMs);
+      const pending =
+        facts.inRecovery || facts.mayWrite === false ? null : await pendingMigrations(config, postgres, options.nowMs);
       return primaryFindings(facts, pending);
     }),
     ...postgres.replicas.map((replica) =>
-      look({ store: 'postgres', name: replica.name, setting: `the url of postgres.replicas ${replica.name}` }, deadlineMs, async () =>
-        replicaFindings(replica.name, await probePostgres(replica.url, deadlineMs), replica.maxLag),
+      look(
+        { store: 'postgres', name: replica.name, setting: `the url of postgres.replicas ${replica.name}` },
+        deadlineMs,
+        async () => replicaFindings(replica.name, await probePostgres(replica.url, deadlineMs), replica.maxLag),
       ),
     ),
   ];
 }
 
 /** What `kpipe migrate` would do, by asking it; null where this user may not know. */
-async function pendingMigrations(config: Config, postgres: PostgresConfig, nowMs: number): Promise<PendingMigrations | null> {
+async function pendingMigrations(
+  config: Config,
+  postgres: PostgresConfig,
+  nowMs: number,
+): Promise<PendingMigrations | null> {
   const pool = await openPool(postgres, { applicationName: 'kpipe:doctor', max: 1 });
   try {
     const steps = await migrate(pool, {
@@ -102,7 +128,9 @@ async function look(
   probe: () => Promise<readonly Finding[]>,
 ): Promise<readonly CheckResult[]> {
   const startedAt = performance.now();
-  const findings = await withDeadline(probe(), deadlineMs + marginMs, 'no answer').catch((error: unknown) => [failureFinding(server, error)]);
+  const findings = await withDeadline(probe(), deadlineMs + marginMs, 'no answer').catch((error: unknown) => [
+    failureFinding(server, error),
+  ]);
   const ms = Math.round(performance.now() - startedAt);
   return findings.map((finding) => ({
     name: finding.name,

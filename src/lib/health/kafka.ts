@@ -33,8 +33,14 @@ function brokersFinding({ cluster, unreachable }: KafkaFacts): Finding {
   if (unreachable.length === 0) {
     return fine('brokers', `each answers at ${cluster.brokers.map(({ host, port }) => `${host}:${port}`).join(', ')}`);
   }
-  const list = unreachable.map(({ broker, reason }) => `${broker.id} at ${broker.host}:${broker.port} (${reason})`).join('; ');
-  return failing('brokers', `not reached: ${list}`, "advertised.listeners of these brokers must be addresses that work from here");
+  const list = unreachable
+    .map(({ broker, reason }) => `${broker.id} at ${broker.host}:${broker.port} (${reason})`)
+    .join('; ');
+  return failing(
+    'brokers',
+    `not reached: ${list}`,
+    'advertised.listeners of these brokers must be addresses that work from here',
+  );
 }
 
 function replicasFinding({ cluster }: KafkaFacts, specs: readonly TopicSpec[]): Finding {
@@ -43,7 +49,11 @@ function replicasFinding({ cluster }: KafkaFacts, specs: readonly TopicSpec[]): 
   if (most <= up) {
     return fine('replicas', `topics want ${most}, ${count(up, 'broker')} up`);
   }
-  return failing('replicas', `topics want ${most}, ${count(up, 'broker')} up`, 'start the missing brokers, or lower replicationFactor in kpipe.yaml');
+  return failing(
+    'replicas',
+    `topics want ${most}, ${count(up, 'broker')} up`,
+    'start the missing brokers, or lower replicationFactor in kpipe.yaml',
+  );
 }
 
 function topicsFinding({ topics }: KafkaFacts, specs: readonly TopicSpec[]): Finding {
@@ -54,7 +64,9 @@ function topicsFinding({ topics }: KafkaFacts, specs: readonly TopicSpec[]): Fin
 }
 
 function partitionsFinding({ topics }: KafkaFacts): Finding {
-  const partitions = topics.flatMap((topic) => topic.partitions.map((partition) => ({ topic: topic.name, ...partition })));
+  const partitions = topics.flatMap((topic) =>
+    topic.partitions.map((partition) => ({ topic: topic.name, ...partition })),
+  );
   const offline = partitions.filter(({ leader }) => leader < 0);
   const behind = partitions.filter(({ isr, replicas }) => isr.length < replicas.length);
   const names = (list: typeof partitions): string => {
@@ -65,7 +77,11 @@ function partitionsFinding({ topics }: KafkaFacts): Finding {
     return failing('partitions', `without a leader: ${names(offline)}`, 'start the brokers that hold them');
   }
   return behind.length > 0
-    ? warning('partitions', `under-replicated: ${names(behind)}`, 'start the missing brokers, or wait until they have caught up')
+    ? warning(
+        'partitions',
+        `under-replicated: ${names(behind)}`,
+        'start the missing brokers, or wait until they have caught up',
+      )
     : fine('partitions', `${count(partitions.length, 'partition')} led and fully replicated`);
 }
 

@@ -13,7 +13,11 @@ export function primaryFindings(facts: PostgresFacts, pending: PendingMigrations
   return [
     ...commonFindings('primary', facts),
     facts.inRecovery
-      ? failing('primary role', 'is a standby: it takes no writes', 'name the primary in postgres.primary; was there a failover?')
+      ? failing(
+          'primary role',
+          'is a standby: it takes no writes',
+          'name the primary in postgres.primary; was there a failover?',
+        )
       : fine('primary role', 'takes writes'),
     ...(pending === null ? [] : [schemaFinding(facts, pending)]),
     writeFinding(facts),
@@ -26,13 +30,18 @@ export function replicaFindings(name: string, facts: PostgresFacts, maxLagMs: nu
     ...commonFindings(name, facts),
     facts.inRecovery
       ? fine(`${name} role`, replayText(facts, maxLagMs))
-      : failing(`${name} role`, 'is not a standby: it takes writes of its own', 'name a standby in postgres.replicas; was it promoted?'),
+      : failing(
+          `${name} role`,
+          'is not a standby: it takes writes of its own',
+          'name a standby in postgres.replicas; was it promoted?',
+        ),
   ];
 }
 
 /** An old transaction is no lag where the primary is idle: `replica status` measures. */
 function replayText({ replayAgeMs }: PostgresFacts, maxLagMs: number): string {
-  const age = replayAgeMs === null ? 'nothing replayed yet' : `last transaction replayed ${formatDuration(replayAgeMs)} ago`;
+  const age =
+    replayAgeMs === null ? 'nothing replayed yet' : `last transaction replayed ${formatDuration(replayAgeMs)} ago`;
   return `standby, ${age} (maxLag ${formatDuration(maxLagMs)})`;
 }
 
@@ -54,7 +63,9 @@ function schemaFinding({ mayCreate }: PostgresFacts, pending: PendingMigrations)
   if (pending.length === 0) {
     return fine('primary schema', 'complete');
   }
-  const next = mayCreate ? 'kpipe migrate' : 'grant CREATE on the database to this user, or run `kpipe migrate` as its owner';
+  const next = mayCreate
+    ? 'kpipe migrate'
+    : 'grant CREATE on the database to this user, or run `kpipe migrate` as its owner';
   return failing('primary schema', `missing: ${pending.join(', ')}`, next);
 }
 
@@ -63,7 +74,11 @@ function writeFinding({ mayWrite, mayCreate, user }: PostgresFacts): Finding {
     case true:
       return fine('primary rights', `${user} may write kpipe's tables`);
     case false:
-      return failing('primary rights', `${user} may not write kpipe's tables`, `grant USAGE on schema kpipe and INSERT, UPDATE on its tables to ${user}`);
+      return failing(
+        'primary rights',
+        `${user} may not write kpipe's tables`,
+        `grant USAGE on schema kpipe and INSERT, UPDATE on its tables to ${user}`,
+      );
     case null:
       return mayCreate
         ? fine('primary rights', `${user} may make the schema`)

@@ -127,7 +127,9 @@ class PlatformaticAdmin implements KafkaAdmin {
   }
 
   deleteTopic(name: string): Promise<void> {
-    return this.#run('deleting the topic', { topic: name }, (kafka) => topics.deleteTopic(kafka, name, this.#deadlineMs));
+    return this.#run('deleting the topic', { topic: name }, (kafka) =>
+      topics.deleteTopic(kafka, name, this.#deadlineMs),
+    );
   }
 
   listOffsets(partitions: readonly TopicPartition[], query: OffsetQuery): Promise<readonly OffsetAnswer[]> {

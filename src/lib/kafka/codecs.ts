@@ -21,7 +21,9 @@ export interface Codecs {
 export function createCodecs(maxBatchBytes: number): Codecs {
   const gunzip = promisify(zlib.unzip);
   return {
-    gzip: { decompress: (compressed) => capped(() => gunzip(compressed, { maxOutputLength: maxBatchBytes }), maxBatchBytes) },
+    gzip: {
+      decompress: (compressed) => capped(() => gunzip(compressed, { maxOutputLength: maxBatchBytes }), maxBatchBytes),
+    },
     zstd: { decompress: (compressed) => unzstd(compressed, maxBatchBytes) },
     snappy: { decompress: (compressed) => unsnappy(compressed, maxBatchBytes) },
     lz4: { decompress: (compressed) => unlz4(compressed, maxBatchBytes) },
@@ -63,13 +65,15 @@ async function unsnappy(compressed: Buffer, maxBatchBytes: number): Promise<Buff
   if (total > maxBatchBytes) {
     throw tooLarge(maxBatchBytes);
   }
-  const parts = await Promise.all(blocks.map(async (block) => Buffer.from(await uncompress(block, { asBuffer: true }))));
+  const parts = await Promise.all(
+    blocks.map(async (block) => Buffer.from(await uncompress(block, { asBuffer: true }))),
+  );
   return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);
 }
 
 function snappyJavaBlocks(compressed: Buffer): readonly Buffer[] {
   const blocks: Buffer[] = [];
-  for (let at = 16; at + 4 <= compressed.length; ) {
+  for (let at = 16; at + 4 <= compressed.length;) {
     const length = compressed.readUInt32BE(at);
     blocks.push(compressed.subarray(at + 4, at + 4 + length));
     at += 4 + length;

@@ -34,7 +34,9 @@ export function kafkaClientOptions(config: KafkaConfig, timeouts: KafkaTimeouts 
     requestTimeout: timeouts.requestTimeoutMs ?? 30_000,
     ...(config.tls === undefined ? {} : { tls: tlsOptions(config.tls, config.directory) }),
     // Managed clusters choose the broker by SNI; TLS knows no SNI of an IP address.
-    ...(config.tls !== undefined && bootstrapBrokers.some(({ host }) => isIP(host) === 0) ? { tlsServerName: true } : {}),
+    ...(config.tls !== undefined && bootstrapBrokers.some(({ host }) => isIP(host) === 0)
+      ? { tlsServerName: true }
+      : {}),
     ...(config.sasl === undefined ? {} : { sasl: saslOptions(config.sasl) }),
   };
 }
@@ -58,7 +60,12 @@ export function tlsOptions(files: TlsFiles, directory: string): TlsOptions {
     const path = files[name];
     return path === undefined ? {} : { [name]: readTlsFile(name, resolve(directory, path)) };
   };
-  return { ...read('ca'), ...read('cert'), ...read('key'), ...(files.insecure === true ? { rejectUnauthorized: false } : {}) };
+  return {
+    ...read('ca'),
+    ...read('cert'),
+    ...read('key'),
+    ...(files.insecure === true ? { rejectUnauthorized: false } : {}),
+  };
 }
 
 function readTlsFile(name: string, path: string): Buffer {

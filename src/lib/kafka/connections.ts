@@ -119,10 +119,14 @@ export class KafkaConnections {
   ): Promise<Response> {
     const api = candidates.find((candidate) => understands(broker, candidate));
     if (api === undefined) {
-      throw new KpipeError('KPIPE_KAFKA_FAILED', `the broker lacks request ${candidates[0]?.key ?? '?'} in a version that kpipe speaks`, {
-        where: { host: `${broker.connection.host ?? ''}:${broker.connection.port ?? ''}` },
-        next: 'kpipe needs Kafka 3.0 or newer',
-      });
+      throw new KpipeError(
+        'KPIPE_KAFKA_FAILED',
+        `the broker lacks request ${candidates[0]?.key ?? '?'} in a version that kpipe speaks`,
+        {
+          where: { host: `${broker.connection.host ?? ''}:${broker.connection.port ?? ''}` },
+          next: 'kpipe needs Kafka 3.0 or newer',
+        },
+      );
     }
     return api.async(broker.connection, ...args);
   }
@@ -142,7 +146,10 @@ export class KafkaConnections {
   }
 }
 
-export function understands(broker: BrokerConnection, api: { readonly key: number; readonly version: number }): boolean {
+export function understands(
+  broker: BrokerConnection,
+  api: { readonly key: number; readonly version: number },
+): boolean {
   const offered = broker.versions.apiKeys.find(({ apiKey }) => apiKey === api.key);
   return offered !== undefined && offered.minVersion <= api.version && api.version <= offered.maxVersion;
 }

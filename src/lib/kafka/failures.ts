@@ -71,7 +71,10 @@ export function connectionFailure(config: KafkaConfig, broker: string, error: un
       cause: error,
     });
   }
-  if (config.tls !== undefined && all.some((cause) => /^(EPROTO|ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO)/.test(codeOf(cause) ?? ''))) {
+  if (
+    config.tls !== undefined &&
+    all.some((cause) => /^(EPROTO|ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO)/.test(codeOf(cause) ?? ''))
+  ) {
     return new KpipeError('KPIPE_KAFKA_FAILED', `${broker}: TLS failed: ${messageOf(all.at(-1))}`, {
       where: { broker },
       next: 'name the authority that signed the brokers as kafka.tls.ca, and the brokers as their certificates do',

@@ -19,7 +19,8 @@ export async function listOffsets(
   partitions: readonly TopicPartition[],
   query: OffsetQuery,
 ): Promise<readonly OffsetAnswer[]> {
-  const timestamp = query === 'latest' ? latest : query === 'earliest' ? earliest : BigInt(Math.trunc(query.timestampMs));
+  const timestamp =
+    query === 'latest' ? latest : query === 'earliest' ? earliest : BigInt(Math.trunc(query.timestampMs));
   const byLeader = await groupByLeader(kafka, partitions);
   const { driver } = kafka;
   const versions = [driver.listOffsetsV9.api, driver.listOffsetsV8.api, driver.listOffsetsV7.api];
@@ -28,7 +29,11 @@ export async function listOffsets(
       const topics = Map.groupBy(wanted, ({ topic }) => topic);
       const request = [...topics].map(([name, ofTopic]) => ({
         name,
-        partitions: ofTopic.map(({ partition }) => ({ partitionIndex: partition, currentLeaderEpoch: noEpoch, timestamp })),
+        partitions: ofTopic.map(({ partition }) => ({
+          partitionIndex: partition,
+          currentLeaderEpoch: noEpoch,
+          timestamp,
+        })),
       }));
       const response = await kafka.request(await kafka.to(leader), versions, noReplica, readUncommitted, request);
       return response.topics.flatMap((topic) =>
@@ -57,7 +62,9 @@ async function groupByLeader(
   }
   const { brokers, topics } = await metadata(kafka, { names });
   return Map.groupBy(partitions, ({ topic, partition }) => {
-    const known = topics.find(({ name }) => name === topic)?.partitions.find((entry) => entry.partitionIndex === partition);
+    const known = topics
+      .find(({ name }) => name === topic)
+      ?.partitions.find((entry) => entry.partitionIndex === partition);
     if (known === undefined) {
       throw new KpipeError('KPIPE_TOPIC_MISSING', `there is no partition ${partition} of topic ${topic}`, {
         where: { topic, partition },

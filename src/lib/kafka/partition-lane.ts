@@ -4,7 +4,7 @@ import type { KafkaConfig } from '../config/load.ts';
 import { messageOf, type KpipeError } from '../errors.ts';
 import type { OutgoingRecord } from '../ports.ts';
 import { backoffMs, wait } from '../runtime/backoff.ts';
-import { DeadlineExpired, withDeadline } from './deadline.ts';
+import { DeadlineExpired, withDeadline } from '../deadline.ts';
 import { unreachable } from './failures.ts';
 import {
   classifySendFailure,

@@ -16,7 +16,11 @@ export interface KafkaFacts {
 }
 
 /** @throws KPIPE_KAFKA_… within the deadline */
-export async function probeKafka(config: KafkaConfig, topics: readonly string[], deadlineMs: number): Promise<KafkaFacts> {
+export async function probeKafka(
+  config: KafkaConfig,
+  topics: readonly string[],
+  deadlineMs: number,
+): Promise<KafkaFacts> {
   const work = withKafkaAdmin(
     config,
     async (admin) => {

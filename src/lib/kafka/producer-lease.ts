@@ -1,6 +1,6 @@
 import type { Kafka, Message, Producer, RecordMetadata } from 'kafkajs';
 
-import { withDeadline } from './deadline.ts';
+import { withDeadline } from '../deadline.ts';
 import type { Connections } from './kafkajs.ts';
 
 /** A kafkajs client and its connections. */

@@ -1,7 +1,7 @@
 import type { KafkaConfig } from '../config/load.ts';
 import { KpipeError } from '../errors.ts';
 import type { OutgoingRecord, RecordPublisher } from '../ports.ts';
-import { withDeadline } from './deadline.ts';
+import { withDeadline } from '../deadline.ts';
 import { Connections, createKafkaJs } from './kafkajs.ts';
 import { PartitionLane, type Delivery, type LaneSettings, type SendTrouble } from './partition-lane.ts';
 import { partitionOfKey } from './partitioner.ts';

@@ -8,7 +8,7 @@ import {
   type SourceRecord,
   type TopicPartition,
 } from '../ports.ts';
-import { withDeadline } from './deadline.ts';
+import { withDeadline } from '../deadline.ts';
 import { unreachable } from './failures.ts';
 import { Connections, createKafkaJs } from './kafkajs.ts';
 

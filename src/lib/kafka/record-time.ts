@@ -2,7 +2,7 @@ import type { KafkaConfig } from '../config/load.ts';
 import { messageOf } from '../errors.ts';
 import { partitionKey, type FirstUnread, type PartitionPosition, type RecordTimeReader } from '../ports.ts';
 import { KafkaConnections } from './connections.ts';
-import { withDeadline } from './deadline.ts';
+import { withDeadline } from '../deadline.ts';
 import { fetchBytes, type FetchBounds, type FetchedBytes } from './fetch-request.ts';
 import { firstVisibleRecord } from './record-scan.ts';
 import { metadata } from './topic-requests.ts';

@@ -160,7 +160,9 @@ class KafkajsSource implements Source {
       },
       commit: async (offset, metadata) => {
         const membership = await generation.membership();
-        await commits.commit(membership, [{ topic, partition, offset, ...(metadata === undefined ? {} : { metadata }) }]);
+        await commits.commit(membership, [
+          { topic, partition, offset, ...(metadata === undefined ? {} : { metadata }) },
+        ]);
       },
     };
   }
@@ -202,14 +204,15 @@ class KafkajsSource implements Source {
   }
 
   async #onBatch(payload: EachBatchPayload): Promise<void> {
-    const { batch, heartbeat, resolveOffset, isStale } = payload;
+    const { batch } = payload;
+    const heartbeat = (): Promise<void> => payload.heartbeat();
     const state = this.#partitions.get(batch.partition);
     if (state === undefined) {
       return;
     }
     await beating(state.begun, heartbeat);
     const from = fetchedFrom(batch);
-    if (!state.assignment.active || state.next === null || isStale()) {
+    if (!state.assignment.active || state.next === null || payload.isStale()) {
       return;
     }
     if (from !== state.next) {
@@ -230,8 +233,8 @@ class KafkajsSource implements Source {
       bytes: records.reduce((sum, record) => sum + sizeOf(record), 0),
     };
     await beating(this.#listener?.fetched(fetched) ?? Promise.resolve(), heartbeat);
-    if (state.assignment.active && !isStale()) {
-      resolveOffset(batch.lastOffset());
+    if (state.assignment.active && !payload.isStale()) {
+      payload.resolveOffset(batch.lastOffset());
     }
   }
 

@@ -4,7 +4,7 @@ import type { Admin } from 'kafkajs';
 
 import type { KafkaConfig } from '../config/load.ts';
 import { KpipeError } from '../errors.ts';
-import { withDeadline } from './deadline.ts';
+import { withDeadline } from '../deadline.ts';
 import { classifySendFailure, connectFailure, refused, topicMissing } from './produce-errors.ts';
 import type { KafkaClient } from './producer-lease.ts';
 

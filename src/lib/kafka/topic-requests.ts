@@ -1,10 +1,4 @@
-import type {
-  ClusterDescription,
-  ConfigAlteration,
-  NewTopic,
-  TopicConfigEntry,
-  TopicDescription,
-} from '../ports.ts';
+import type { ClusterDescription, ConfigAlteration, NewTopic, TopicConfigEntry, TopicDescription } from '../ports.ts';
 import type { BrokerConnection, KafkaConnections, MetadataResponse } from './connections.ts';
 import { refusalsOf } from './failures.ts';
 
@@ -31,7 +25,10 @@ export async function metadata(kafka: KafkaConnections, options: MetadataOptions
     const refusals = refusalsOf(error);
     const response = responseOf(error);
     // LEADER_NOT_AVAILABLE is a state to be shown (leader -1), not a failure to look.
-    if (response === undefined || !refusals.every(({ id }) => id === 'UNKNOWN_TOPIC_OR_PARTITION' || id === 'LEADER_NOT_AVAILABLE')) {
+    if (
+      response === undefined ||
+      !refusals.every(({ id }) => id === 'UNKNOWN_TOPIC_OR_PARTITION' || id === 'LEADER_NOT_AVAILABLE')
+    ) {
       throw error;
     }
     return { ...response, topics: response.topics.filter((topic) => topic.errorCode !== unknownTopic) };
@@ -39,7 +36,9 @@ export async function metadata(kafka: KafkaConnections, options: MetadataOptions
 }
 
 function responseOf(error: unknown): MetadataResponse | undefined {
-  return typeof error === 'object' && error !== null && 'response' in error ? (error.response as MetadataResponse) : undefined;
+  return typeof error === 'object' && error !== null && 'response' in error
+    ? (error.response as MetadataResponse)
+    : undefined;
 }
 
 export async function describeCluster(kafka: KafkaConnections): Promise<ClusterDescription> {
@@ -57,7 +56,10 @@ export async function listTopics(kafka: KafkaConnections): Promise<readonly { na
     .toSorted((left, right) => (left.name < right.name ? -1 : 1));
 }
 
-export async function describeTopics(kafka: KafkaConnections, names: readonly string[]): Promise<readonly TopicDescription[]> {
+export async function describeTopics(
+  kafka: KafkaConnections,
+  names: readonly string[],
+): Promise<readonly TopicDescription[]> {
   if (names.length === 0) {
     return [];
   }
@@ -88,7 +90,10 @@ export async function topicConfigs(
     return new Map();
   }
   const { driver } = kafka;
-  const resources = existing.map(({ name }) => ({ resourceType: driver.ConfigResourceTypes.TOPIC, resourceName: name }));
+  const resources = existing.map(({ name }) => ({
+    resourceType: driver.ConfigResourceTypes.TOPIC,
+    resourceName: name,
+  }));
   const versions = [driver.describeConfigsV4.api, driver.describeConfigsV3.api];
   const response = await kafka.request(await kafka.any(), versions, resources, false, false);
   return new Map(
@@ -97,7 +102,11 @@ export async function topicConfigs(
       new Map(
         result.configs.map((entry) => [
           entry.name,
-          { value: entry.value ?? null, source: configSources[entry.configSource] ?? 'broker', sensitive: entry.isSensitive },
+          {
+            value: entry.value ?? null,
+            source: configSources[entry.configSource] ?? 'broker',
+            sensitive: entry.isSensitive,
+          },
         ]),
       ),
     ]),
@@ -115,7 +124,10 @@ export interface TopicRights {
 const operationBits = { read: 3, write: 4, alter: 7 } as const;
 const notTold = -2_147_483_648;
 
-export async function topicRights(kafka: KafkaConnections, names: readonly string[]): Promise<ReadonlyMap<string, TopicRights>> {
+export async function topicRights(
+  kafka: KafkaConnections,
+  names: readonly string[],
+): Promise<ReadonlyMap<string, TopicRights>> {
   if (names.length === 0) {
     return new Map();
   }
@@ -125,7 +137,11 @@ export async function topicRights(kafka: KafkaConnections, names: readonly strin
       .filter((topic) => topic.topicAuthorizedOperations !== notTold)
       .map((topic) => {
         const has = (bit: number): boolean => (topic.topicAuthorizedOperations & (1 << bit)) !== 0;
-        const rights = { read: has(operationBits.read), write: has(operationBits.write), alter: has(operationBits.alter) };
+        const rights = {
+          read: has(operationBits.read),
+          write: has(operationBits.write),
+          alter: has(operationBits.alter),
+        };
         return [topic.name ?? '', rights];
       }),
   );
@@ -170,7 +186,11 @@ export async function createPartitions(
 }
 
 /** Incremental only: the older AlterConfigs resets every key that it is not given. */
-export async function alterConfigs(kafka: KafkaConnections, alteration: ConfigAlteration, validateOnly: boolean): Promise<void> {
+export async function alterConfigs(
+  kafka: KafkaConnections,
+  alteration: ConfigAlteration,
+  validateOnly: boolean,
+): Promise<void> {
   const { driver } = kafka;
   const { SET, DELETE } = driver.IncrementalAlterConfigOperationTypes;
   const resource = {

@@ -10,7 +10,10 @@ export interface LogPartitionOptions {
 }
 
 /** Makes the partitions that are missing; answers their names. Rows that wait in logs_default move into them. */
-export async function ensureLogPartitions(client: PoolClient, options: LogPartitionOptions): Promise<readonly string[]> {
+export async function ensureLogPartitions(
+  client: PoolClient,
+  options: LogPartitionOptions,
+): Promise<readonly string[]> {
   const today = Math.floor(options.nowMs / dayMs);
   const first = today - Math.ceil(options.retentionMs / dayMs);
   const wanted = Array.from({ length: today + daysAhead - first + 1 }, (_, index) => first + index);
@@ -57,19 +60,37 @@ async function makePartition(client: PoolClient, day: number): Promise<void> {
 
 /** Every column of kpipe.logs but the generated one. */
 const logColumns = [
-  'ts', 'observed_ts', 'kafka_offset', 'partition', 'line', 'severity_number', 'unstructured', 'sanitised', 'topic',
-  'severity_text', 'service_name', 'trace_id', 'span_id', 'body', 'attributes', 'resource', 'received_at',
+  'ts',
+  'observed_ts',
+  'kafka_offset',
+  'partition',
+  'line',
+  'severity_number',
+  'unstructured',
+  'sanitised',
+  'topic',
+  'severity_text',
+  'service_name',
+  'trace_id',
+  'span_id',
+  'body',
+  'attributes',
+  'resource',
+  'received_at',
 ] as const;
 
 /**
  * Drops the partitions that hold only days beyond the retention and one day more; answers their names. Not CONCURRENTLY:
  * PostgreSQL refuses that beside a default partition, so a short lock is asked for and the next call tries again.
  */
-export async function dropExpiredPartitions(client: PoolClient, options: LogPartitionOptions): Promise<readonly string[]> {
+export async function dropExpiredPartitions(
+  client: PoolClient,
+  options: LogPartitionOptions,
+): Promise<readonly string[]> {
   const oldest = Math.floor((options.nowMs - options.retentionMs) / dayMs) - 1;
   const expired = [...(await partitionNames(client))]
     .filter((name) => /^logs_\d{8}$/.test(name) && name < partitionName(oldest))
-    .sort();
+    .toSorted();
   await client.query(`set local lock_timeout = '2s'`);
   for (const name of expired) {
     await client.query(`drop table kpipe.${name}`);

@@ -1,8 +1,9 @@
 import type { ProjectionConfig } from '../config/schema.ts';
+import type { PostgresConfig } from '../config/load.ts';
 import { KpipeError } from '../errors.ts';
 import { sql as pipeline } from './migrations/0001-pipeline.ts';
 import { ensureLogPartitions } from './log-partitions.ts';
-import { asking, inTransaction, type Pool, type PoolClient } from './pool.ts';
+import { asking, inTransaction, openPool, type Pool, type PoolClient } from './pool.ts';
 import { createTableStatement, missingColumns } from './projection-table.ts';
 
 /** Append-only: an applied migration is never changed, a new one is added below it. */
@@ -33,10 +34,7 @@ export async function migrate(pool: Pool, options: MigrateOptions): Promise<read
     inTransaction(pool, 600_000, async (client) => {
       // A transaction's lock: a session's would not hold through PgBouncer.
       await client.query(`select pg_advisory_xact_lock(hashtextextended('kpipe.migrate', 0))`);
-      const steps = [
-        ...(await applyMigrations(client, options.planOnly)),
-        ...(await makeProjections(client, options)),
-      ];
+      const steps = [...(await applyMigrations(client, options.planOnly)), ...(await makeProjections(client, options))];
       if (!options.planOnly) {
         const made = await ensureLogPartitions(client, { retentionMs: options.logRetentionMs, nowMs: options.nowMs });
         steps.push(...made.map((name) => ({ kind: 'log-partitions' as const, name, applied: true })));
@@ -44,6 +42,19 @@ export async function migrate(pool: Pool, options: MigrateOptions): Promise<read
       return steps;
     }),
   );
+}
+
+/** `migrate` on the primary that kpipe.yaml names. */
+export async function migrateDatabase(
+  config: PostgresConfig,
+  options: MigrateOptions,
+): Promise<readonly MigrationStep[]> {
+  const pool = await openPool(config, { applicationName: 'kpipe:migrate', max: 1 });
+  try {
+    return await migrate(pool, options);
+  } finally {
+    await pool.end();
+  }
 }
 
 async function applyMigrations(client: PoolClient, planOnly: boolean): Promise<MigrationStep[]> {
@@ -73,7 +84,9 @@ async function applyMigrations(client: PoolClient, planOnly: boolean): Promise<M
 }
 
 async function appliedMigrations(client: PoolClient): Promise<ReadonlySet<number>> {
-  const table = await client.query<{ present: boolean }>(`select to_regclass('kpipe.migration') is not null as present`);
+  const table = await client.query<{ present: boolean }>(
+    `select to_regclass('kpipe.migration') is not null as present`,
+  );
   if (table.rows[0]?.present !== true) {
     return new Set();
   }

@@ -5,7 +5,7 @@ import type { Client } from 'pg';
 import { readClock, type ClockReading } from '../clock.ts';
 import type { Secret } from '../config/secrets.ts';
 import { KpipeError, messageOf } from '../errors.ts';
-import { withDeadline } from '../kafka/deadline.ts';
+import { withDeadline } from '../deadline.ts';
 import { postgresError } from './failures.ts';
 
 /** What there is to know of a server before anything is stored in it. */
@@ -126,11 +126,15 @@ function refusedConnection(error: unknown, client: Client): KpipeError | undefin
   const message = messageOf(error);
   const where = { host: `${client.host}:${client.port}` };
   if (message.includes('client password must be a string')) {
-    return new KpipeError('KPIPE_POSTGRES_FAILED', `PostgreSQL asks ${client.user ?? ''} for a password and there is none`, {
-      where,
-      next: 'name it in PGPASSFILE, or write ${env:NAME} or ${file:/path} into the URL',
-      cause: error,
-    });
+    return new KpipeError(
+      'KPIPE_POSTGRES_FAILED',
+      `PostgreSQL asks ${client.user ?? ''} for a password and there is none`,
+      {
+        where,
+        next: 'name it in PGPASSFILE, or write ${env:NAME} or ${file:/path} into the URL',
+        cause: error,
+      },
+    );
   }
   return message.includes('does not support SSL')
     ? new KpipeError('KPIPE_POSTGRES_FAILED', 'PostgreSQL offers no TLS and the URL asks for it', {

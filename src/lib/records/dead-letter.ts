@@ -55,7 +55,12 @@ export function deadLetterRecord(
 }
 
 const ourNames = new Set([
-  'kpipe.reason', 'kpipe.sqlstate', 'kpipe.attempts', 'kpipe.first-failed-at', 'kpipe.timestamp', 'kpipe.redrives',
+  'kpipe.reason',
+  'kpipe.sqlstate',
+  'kpipe.attempts',
+  'kpipe.first-failed-at',
+  'kpipe.timestamp',
+  'kpipe.redrives',
 ]);
 
 function isOurs(name: string): boolean {

@@ -1,7 +1,7 @@
 import type { SourceRecord } from '../ports.ts';
 import { dead, deadBy, type Decoded } from './decoded.ts';
 import { JsonScanner, storableSlice, type Member } from './json-scan.ts';
-import { decodeJsonString, keyOf, scanValue } from './text.ts';
+import { decodeJsonString, keyOf, scanValue, storableText } from './text.ts';
 import { parseEpochMs, parseRfc3339, type Timestamp } from './timestamp.ts';
 
 /**
@@ -99,7 +99,9 @@ function gatherMembers(value: Buffer, scanner: JsonScanner, into: Attributes): D
     if (member === undefined) {
       break;
     }
-    const name = member.keyEscaped ? keyOf(value, member) : value.toString('latin1', member.keyStart + 1, member.keyEnd - 1);
+    const name = member.keyEscaped
+      ? keyOf(value, member)
+      : value.toString('latin1', member.keyStart + 1, member.keyEnd - 1);
     const outcome = takeMember(name, member, value, scanner, into);
     if (outcome === 'extension') {
       extensions ??= [];
@@ -226,7 +228,7 @@ function isBinaryMode(record: SourceRecord): boolean {
 
 function decodeBinaryMode(record: SourceRecord, { scanner, defaultSource }: DecodeContext): Decoded<EventRow> {
   const gathered: Attributes = {};
-  const extensions: Record<string, string> = Object.create(null) as Record<string, string>;
+  const extensions = new Map<string, string>();
   let contentType = 'application/json';
   for (const [name, value] of record.headers) {
     if (value === null) {
@@ -240,8 +242,8 @@ function decodeBinaryMode(record: SourceRecord, { scanner, defaultSource }: Deco
       return problem;
     }
   }
-  if (Object.keys(extensions).length > 0) {
-    gathered.extensions = Buffer.from(JSON.stringify(extensions));
+  if (extensions.size > 0) {
+    gathered.extensions = Buffer.from(JSON.stringify(Object.fromEntries(extensions)));
   }
   const problem = record.value === null ? null : takeBody(record.value, contentType, scanner, gathered);
   return problem ?? finish(record, gathered, defaultSource);
@@ -251,7 +253,7 @@ function takeHeader(
   name: string,
   value: Buffer,
   into: Attributes,
-  extensions: Record<string, string>,
+  extensions: Map<string, string>,
 ): Decoded<never> | null {
   let text: string;
   try {
@@ -272,7 +274,7 @@ function takeHeader(
       return null;
     case 'type':
     case 'subject':
-      into[name] = Buffer.from(text.replaceAll('\u0000', '\ufffd'));
+      into[name] = Buffer.from(storableText(text));
       return null;
     case 'time':
       into.time = text;
@@ -280,7 +282,7 @@ function takeHeader(
     case 'specversion':
       return null;
     default:
-      extensions[name.replaceAll('\u0000', '\ufffd')] = text.replaceAll('\u0000', '\ufffd');
+      extensions.set(storableText(name), storableText(text));
       return null;
   }
 }
@@ -290,7 +292,7 @@ function takeBody(value: Buffer, contentType: string, scanner: JsonScanner, into
   const isJson = /^(?:application|text)\/(?:[^;]*\+)?json\b/.test(contentType);
   if (!isJson) {
     const isText = contentType.startsWith('text/');
-    const text = isText ? value.toString().toWellFormed().replaceAll('\u0000', '\ufffd') : value.toString('base64');
+    const text = isText ? storableText(value.toString()) : value.toString('base64');
     into.data = Buffer.from(JSON.stringify(text));
     into.altered = isText && !Buffer.from(text).equals(value);
     return null;

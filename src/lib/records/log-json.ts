@@ -17,11 +17,19 @@ const fields = {
   resource: ['resource'],
 } as const;
 type Field = keyof typeof fields;
+const fieldNames = [
+  'time',
+  'severity',
+  'service',
+  'body',
+  'traceId',
+  'spanId',
+  'attributes',
+  'resource',
+] as const satisfies readonly Field[];
 
 const fieldOf: ReadonlyMap<string, { readonly field: Field; readonly rank: number }> = new Map(
-  (Object.keys(fields) as Field[]).flatMap((field) =>
-    fields[field].map((name, rank) => [name, { field, rank }] as const),
-  ),
+  fieldNames.flatMap((field) => fields[field].map((name, rank) => [name, { field, rank }] as const)),
 );
 
 type Found = Partial<Record<Field, { readonly member: Member; readonly rank: number; readonly name: string }>>;
@@ -37,7 +45,7 @@ export function decodeLogObject(value: Buffer, scanner: JsonScanner): Decoded<re
   if (typeof time === 'string') {
     return deadBy(time);
   }
-  const level = member(object, 'severity');
+  const level = memberOf(object, 'severity');
   const rest = members.filter((entry) => !taken.has(entry));
   return {
     kind: 'row',
@@ -99,7 +107,7 @@ function fits(field: Field, entry: Member): boolean {
   }
 }
 
-function member(object: LogObject, field: Field): Member | undefined {
+function memberOf(object: LogObject, field: Field): Member | undefined {
   return object.found[field]?.member;
 }
 
@@ -133,7 +141,7 @@ function severityOf(object: LogObject, entry: Member): Severity {
 
 /** A string, or the `name` or `id` of an object (ECS nests `service: {name}`, `trace: {id}`). */
 function nameOf(object: LogObject, field: 'service' | 'traceId' | 'spanId'): string | null {
-  const entry = member(object, field);
+  const entry = memberOf(object, field);
   if (entry === undefined) {
     return null;
   }
@@ -152,13 +160,17 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 
 /** The message; without one, the whole object's text, so that a search still finds it. */
 function bodyOf(object: LogObject): string {
-  const entry = member(object, 'body');
-  return entry === undefined ? storableSlice(object.value, 0, object.value.length, object.escapes).toString().trim() : textOf(object, entry);
+  const entry = memberOf(object, 'body');
+  return entry === undefined
+    ? storableSlice(object.value, 0, object.value.length, object.escapes).toString().trim()
+    : textOf(object, entry);
 }
 
 function objectText(object: LogObject, field: 'attributes' | 'resource'): Buffer | undefined {
-  const entry = member(object, field);
-  return entry === undefined ? undefined : storableSlice(object.value, entry.valueStart, entry.valueEnd, object.escapes);
+  const entry = memberOf(object, field);
+  return entry === undefined
+    ? undefined
+    : storableSlice(object.value, entry.valueStart, entry.valueEnd, object.escapes);
 }
 
 /** `attributes` itself, with every member that has no place of its own put beside its own ones. */
@@ -177,4 +189,3 @@ function attributesOf(object: LogObject, rest: readonly Member[]): Buffer {
   parts.push(Buffer.from(inner === '' ? '}' : `,${inner}}`));
   return Buffer.concat(parts);
 }
-

@@ -5,7 +5,7 @@ import type { JsonScanner } from './json-scan.ts';
 import { emptyObject, type LogLine } from './log-line.ts';
 import { severityFromName } from './severity.ts';
 import { keyOf, storableText } from './text.ts';
-import type { Timestamp } from './timestamp.ts';
+import { maxMs, type Timestamp } from './timestamp.ts';
 
 /**
  * OTLP/JSON (OpenTelemetry protocol, `ExportLogsServiceRequest` or one `LogRecord`): proto3's JSON mapping, so 64-bit
@@ -80,7 +80,10 @@ function lineOf(record: z.output<typeof logRecord>, resource: KeyValues, sanitis
   const service = resource.find((attribute) => attribute.key === 'service.name')?.value?.stringValue;
   return {
     time,
-    severity: { number: record.severityNumber ?? severityFromName(record.severityText ?? '').number, text: record.severityText ?? null },
+    severity: {
+      number: record.severityNumber ?? severityFromName(record.severityText ?? '').number,
+      text: record.severityText ?? null,
+    },
     service: service === undefined ? null : storableText(service),
     traceId: record.traceId ?? null,
     spanId: record.spanId ?? null,
@@ -94,7 +97,7 @@ function lineOf(record: z.output<typeof logRecord>, resource: KeyValues, sanitis
 
 function fromNanos(value: bigint): Timestamp | 'timestamp_range' {
   const ms = Number(value / 1_000_000n);
-  return ms > 9_224_318_015_999_999 ? 'timestamp_range' : { ms, micros: Number((value / 1000n) % 1000n) };
+  return ms > maxMs ? 'timestamp_range' : { ms, micros: Number((value / 1000n) % 1000n) };
 }
 
 function bodyText(body: z.output<typeof anyValue> | undefined): string {

@@ -22,7 +22,8 @@ const plain: LogLine = {
 };
 
 /** RFC 5424, section 6: <PRI>VERSION TIMESTAMP HOSTNAME APP-NAME PROCID MSGID STRUCTURED-DATA MSG, `-` for none. */
-const syslog = /^<(\d{1,3})>1 (\S+) (\S+) (\S+) (\S+) (\S+) (-|(?:\[(?:[^\]\\"]|"(?:[^"\\]|\\.)*")*\])+)(?: ([\s\S]*))?$/;
+const syslog =
+  /^<(\d{1,3})>1 (\S+) (\S+) (\S+) (\S+) (\S+) (-|(?:\[(?:[^\]\\"]|"(?:[^"\\]|\\.)*")*\])+)(?: ([\s\S]*))?$/;
 
 function decodeSyslog(text: string): LogLine | null {
   const match = syslog.exec(text);
@@ -30,7 +31,8 @@ function decodeSyslog(text: string): LogLine | null {
   if (match === null || priority > 191) {
     return null;
   }
-  const [, , stamp = '-', host = '-', app = '-', process = '-', messageId = '-', structured = '-', message = ''] = match;
+  const [, , stamp = '-', host = '-', app = '-', process = '-', messageId = '-', structured = '-', message = ''] =
+    match;
   const attributes = {
     ...(host === '-' ? {} : { 'host.name': host }),
     ...(process === '-' ? {} : { 'process.pid': process }),
@@ -77,7 +79,9 @@ function decodeLogfmt(text: string): LogLine | null {
   if (covered < trimmed.length || pairs.size < 2 || ![...bodyNames, ...levelNames].some((name) => pairs.has(name))) {
     return null;
   }
-  const stamp = timeNames.map((name) => [name, timeOrNull(pairs.get(name) ?? '')] as const).find(([, time]) => time !== null);
+  const stamp = timeNames
+    .map((name) => [name, timeOrNull(pairs.get(name) ?? '')] as const)
+    .find(([, time]) => time !== null);
   if (stamp !== undefined) {
     pairs.delete(stamp[0]);
   }

@@ -38,7 +38,10 @@ interface CompiledProjection {
 }
 
 /** Compiles the configured projections into a function from an event to its changes, or to a dead letter. */
-export function createProjector(projections: readonly ProjectionConfig[], limits: { readonly maxDepth: number }): Projector {
+export function createProjector(
+  projections: readonly ProjectionConfig[],
+  limits: { readonly maxDepth: number },
+): Projector {
   const compiled = projections.map(compile);
   const lookup = new ValueLookup(limits.maxDepth);
   return (event) => {
@@ -68,7 +71,8 @@ function compile(config: ProjectionConfig, index: number): CompiledProjection {
   return {
     index,
     table: config.table,
-    matches: (type, source) => matchesType(type) && (config.match.source === undefined || config.match.source === source),
+    matches: (type, source) =>
+      matchesType(type) && (config.match.source === undefined || config.match.source === source),
     deletes: typeMatcher(config.deleteOn),
     key: columnsOf(config.key),
     columns: columnsOf(config.columns),
@@ -82,13 +86,21 @@ function typeMatcher(patterns: readonly string[]): (type: string) => boolean {
   return (type) => exact.has(type) || prefixes.some((prefix) => type.startsWith(prefix));
 }
 
-function changeOf(projection: CompiledProjection, event: EventRow, type: string, lookup: ValueLookup): Decoded<ProjectionChange> {
+function changeOf(
+  projection: CompiledProjection,
+  event: EventRow,
+  type: string,
+  lookup: ValueLookup,
+): Decoded<ProjectionChange> {
   const isDelete = projection.deletes(type);
   const key: string[] = [];
   for (const column of projection.key) {
     const value = lookup.value(event, column);
     if (value === null || value === wrongType) {
-      return dead('projection_type', `${column.path.join('.')} ${value === null ? 'is missing' : `is no ${column.type}`}: the key ${column.name} of ${projection.table}`);
+      return dead(
+        'projection_type',
+        `${column.path.join('.')} ${value === null ? 'is missing' : `is no ${column.type}`}: the key ${column.name} of ${projection.table}`,
+      );
     }
     key.push(value);
   }
@@ -99,7 +111,10 @@ function changeOf(projection: CompiledProjection, event: EventRow, type: string,
   for (const column of isDelete ? [] : projection.columns) {
     const value = lookup.value(event, column);
     if (value === wrongType) {
-      return dead('projection_type', `${column.path.join('.')} is no ${column.type}: column ${column.name} of ${projection.table}`);
+      return dead(
+        'projection_type',
+        `${column.path.join('.')} is no ${column.type}: column ${column.name} of ${projection.table}`,
+      );
     }
     columns.push(value);
   }

@@ -13,7 +13,7 @@ export interface Timestamp {
 
 /** PostgreSQL's timestamptz: 4714-11-24 BC up to the end of 294276 AD. */
 const minMs = -210_866_803_200_000;
-const maxMs = 9_224_318_015_999_999;
+export const maxMs = 9_224_318_015_999_000;
 
 const pattern = /^(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])(\d{2}):(\d{2}))$/;
 /** Dates that some clock can write but that lie outside a four-digit year: 294277-…, -005000-…, +275760-…. */
@@ -24,9 +24,7 @@ export function parseRfc3339(text: string): Timestamp | TimestampFault {
   if (match === null) {
     return longYear.test(text) || /^[+-]\d{4,}-\d{2}-\d{2}[Tt]/.test(text) ? 'timestamp_range' : 'invalid_timestamp';
   }
-  const [year, month, day, hour, minute, second] = match.slice(1, 7).map(Number) as [
-    number, number, number, number, number, number,
-  ];
+  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1, 7).map(Number);
   const zoneHours = Number(match[9] ?? 0);
   const zoneMinutes = Number(match[10] ?? 0);
   if (hour > 23 || minute > 59 || second > 60 || zoneHours > 15 || zoneMinutes > 59 || !isDate(year, month, day)) {

@@ -1,7 +1,6 @@
 import type { Redis } from 'ioredis';
 
 import type { RedisConfig } from '../config/load.ts';
-import { KpipeError, messageOf } from '../errors.ts';
 
 export type { Redis } from 'ioredis';
 
@@ -23,11 +22,4 @@ export async function openRedis(config: RedisConfig, onError: (error: Error) => 
   // Away now is no reason to fail: the caller goes on without it.
   await client.connect().catch(onError);
   return client;
-}
-
-export function redisError(error: unknown): KpipeError {
-  return new KpipeError('KPIPE_REDIS_UNREACHABLE', `Redis does not answer: ${messageOf(error)}`, {
-    next: 'is it running, and is redis.url in kpipe.yaml right? `kpipe doctor` looks at every store',
-    cause: error,
-  });
 }

@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import { readClock, type ClockReading } from '../clock.ts';
 import type { Secret } from '../config/secrets.ts';
 import { codeOf, KpipeError, messageOf } from '../errors.ts';
-import { withDeadline } from '../kafka/deadline.ts';
+import { withDeadline } from '../deadline.ts';
 
 /** What there is to know of a Redis; null where its user may not ask. */
 export interface RedisFacts {
@@ -90,7 +90,12 @@ function redisFailure(address: string, error: unknown): KpipeError {
     });
   }
   const code = codeOf(error);
-  const why = code === 'ECONNREFUSED' ? 'it refused the connection' : code === 'ENOTFOUND' ? 'the name cannot be resolved' : message;
+  const why =
+    code === 'ECONNREFUSED'
+      ? 'it refused the connection'
+      : code === 'ENOTFOUND'
+        ? 'the name cannot be resolved'
+        : message;
   return new KpipeError('KPIPE_REDIS_UNREACHABLE', `Redis does not answer: ${why}`, {
     where: { host: address },
     next: 'is it running, and is redis.url in kpipe.yaml right?',

@@ -51,7 +51,9 @@ export async function consumeRole(config: Config, name: RoleName, options: Consu
   try {
     const topicId = await requireTopics(admin, name, [settings.topic, settings.deadLetters]);
     const environment: RoleEnvironment = {
-      config, admin, topicId,
+      config,
+      admin,
+      topicId,
       concurrency: options.concurrency,
       acceptRecreated: options.acceptRecreated,
       notice: options.notice,
@@ -83,19 +85,26 @@ async function runOpened<Row>(
   const paused = new Map<number, KpipeError>();
   try {
     const source = await openKafkajsSource(config.kafka, {
-      topic: role.topic, group, clientId,
+      topic: role.topic,
+      group,
+      clientId,
       maxBytesPerPartition: 1024 * 1024,
       maxWaitMs: 100,
     });
-    const run = new RoleRun(role, { source, publisher, admin }, {
-      untilDrained: options.untilDrained,
-      forMs: options.forMs,
-      concurrency: options.concurrency,
-      skipLost: options.skipLost,
-      signal: options.signal,
-      onPaused: (partition, reason) => tellPause(paused, partition, reason, options.notice),
-      now, random,
-    });
+    const run = new RoleRun(
+      role,
+      { source, publisher, admin },
+      {
+        untilDrained: options.untilDrained,
+        forMs: options.forMs,
+        concurrency: options.concurrency,
+        skipLost: options.skipLost,
+        signal: options.signal,
+        onPaused: (partition, reason) => tellPause(paused, partition, reason, options.notice),
+        now,
+        random,
+      },
+    );
     const reports = setInterval(() => options.onReport(report()), options.reportEveryMs);
     let before = 0;
     const report = (): ConsumeReport => {
@@ -149,9 +158,13 @@ async function requireTopics(admin: ClusterAdmin, role: string, names: readonly 
   const missing = names.filter((name) => !found.some((topic) => topic.name === name));
   const topic = found.find(({ name }) => name === names[0]);
   if (missing.length > 0 || topic === undefined) {
-    throw new KpipeError('KPIPE_TOPIC_MISSING', `role ${role} needs the topic ${missing.join(' and ')}, which is not there`, {
-      next: 'run `kpipe topics apply`',
-    });
+    throw new KpipeError(
+      'KPIPE_TOPIC_MISSING',
+      `role ${role} needs the topic ${missing.join(' and ')}, which is not there`,
+      {
+        next: 'run `kpipe topics apply`',
+      },
+    );
   }
   return topic.id;
 }

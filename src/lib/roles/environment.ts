@@ -31,13 +31,19 @@ export function startPosition(
   return async ({ topic, partition }) => {
     const [answer] = await admin.listOffsets([{ topic, partition }], start);
     if (answer === undefined || answer.offset === null) {
-      throw new KpipeError('KPIPE_KAFKA_UNREACHABLE', `Kafka names no ${start} offset`, { where: { topic, partition } });
+      throw new KpipeError('KPIPE_KAFKA_UNREACHABLE', `Kafka names no ${start} offset`, {
+        where: { topic, partition },
+      });
     }
     return answer.offset;
   };
 }
 
-export function batchLimits(batch: { readonly maxRows: number; readonly maxBytes: number; readonly maxWait: number }): BatchLimits {
+export function batchLimits(batch: {
+  readonly maxRows: number;
+  readonly maxBytes: number;
+  readonly maxWait: number;
+}): BatchLimits {
   return { maxRows: batch.maxRows, maxBytes: batch.maxBytes, maxWaitMs: batch.maxWait };
 }
 

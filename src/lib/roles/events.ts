@@ -36,7 +36,13 @@ export async function openEventsRole(environment: RoleEnvironment): Promise<Role
     topic: role.topic,
     deadLetterTopic: role.deadLetters,
     decode: decodeProjected(environment),
-    sink: { ...sink, close: () => Promise.all([sink.close(), redis?.disconnect()]).then(() => undefined) },
+    sink: {
+      ...sink,
+      close: () => {
+        redis?.disconnect();
+        return sink.close();
+      },
+    },
     batch: batchLimits(role.batch),
     breaker: role.deadLetterBreaker,
     drainDeadlineMs: role.drainDeadline,

@@ -104,8 +104,17 @@ interface OpenBatch<Row> {
 function openAt<Row>(fetched: FetchedBatch, position: bigint, nowMs: number): OpenBatch<Row> {
   const { topic, partition } = fetched;
   return {
-    topic, partition, position, openedAtMs: nowMs, nextPosition: position,
-    rows: [], rowRecords: [], dead: [], records: 0, bytes: 0, weight: 0,
+    topic,
+    partition,
+    position,
+    openedAtMs: nowMs,
+    nextPosition: position,
+    rows: [],
+    rowRecords: [],
+    dead: [],
+    records: 0,
+    bytes: 0,
+    weight: 0,
   };
 }
 
@@ -126,7 +135,10 @@ function closeAt<Row>(open: OpenBatch<Row>, nextPosition: bigint): ClosedBatch<R
   const { topic, partition, position } = open;
   return {
     sink: {
-      topic, partition, position, nextPosition,
+      topic,
+      partition,
+      position,
+      nextPosition,
       rows: open.rows,
       deadLetters: open.dead.length,
       skipped: 0,
@@ -142,7 +154,12 @@ function closeAt<Row>(open: OpenBatch<Row>, nextPosition: bigint): ClosedBatch<R
 /** The batch without the rows that the sink refused, which join its dead records. */
 export function withoutRejected<Row>(
   batch: ClosedBatch<Row>,
-  rejections: readonly { readonly offset: bigint; readonly reason: string; readonly message: string; readonly sqlstate?: string }[],
+  rejections: readonly {
+    readonly offset: bigint;
+    readonly reason: string;
+    readonly message: string;
+    readonly sqlstate?: string;
+  }[],
   attempts: number,
 ): ClosedBatch<Row> {
   const byOffset = new Map(rejections.map((rejection) => [rejection.offset, rejection]));

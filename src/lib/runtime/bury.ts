@@ -19,7 +19,10 @@ export function deadLetterOffice(publisher: RecordPublisher, topic: string, role
       dead.map(({ record, reason, message, stage, attempts, sqlstate }) =>
         fitting(
           deadLetterRecord(record, origin, role, {
-            reason, message, stage, attempts,
+            reason,
+            message,
+            stage,
+            attempts,
             failedAtMs: now(),
             ...(sqlstate === undefined ? {} : { sqlstate }),
           }),
@@ -41,6 +44,9 @@ function fitting(record: OutgoingRecord): OutgoingRecord {
     ...record,
     key: (record.key?.length ?? 0) > maxRecordBytes / 2 ? null : record.key,
     value: null,
-    headers: [...(headerBytes > maxRecordBytes / 2 ? ours : headers), ['kpipe.value-omitted', Buffer.from(String(valueBytes))]],
+    headers: [
+      ...(headerBytes > maxRecordBytes / 2 ? ours : headers),
+      ['kpipe.value-omitted', Buffer.from(String(valueBytes))],
+    ],
   };
 }

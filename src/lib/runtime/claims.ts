@@ -44,11 +44,13 @@ function isPassing<Row>(sink: Sink<Row>, error: unknown): boolean {
 }
 
 /** The log may have lost the position: by retention (records are gone), or because it ends before it. */
-async function insideLog<Row>(sink: Sink<Row>, admin: ClusterAdmin, claim: Claim, options: ClaimOptions): Promise<Claim> {
-  const [logStart, logEnd] = await Promise.all([
-    offsetOf(admin, claim, 'earliest'),
-    offsetOf(admin, claim, 'latest'),
-  ]);
+async function insideLog<Row>(
+  sink: Sink<Row>,
+  admin: ClusterAdmin,
+  claim: Claim,
+  options: ClaimOptions,
+): Promise<Claim> {
+  const [logStart, logEnd] = await Promise.all([offsetOf(admin, claim, 'earliest'), offsetOf(admin, claim, 'latest')]);
   if (claim.position > logEnd) {
     throw new KpipeError('KPIPE_RECORDS_LOST', `the log ends at ${logEnd}, before the position ${claim.position}`, {
       where: { topic: claim.topic, partition: claim.partition },
@@ -71,7 +73,11 @@ async function insideLog<Row>(sink: Sink<Row>, admin: ClusterAdmin, claim: Claim
   return { ...claim, position: logStart };
 }
 
-async function offsetOf(admin: ClusterAdmin, { topic, partition }: TopicPartition, query: 'earliest' | 'latest'): Promise<bigint> {
+async function offsetOf(
+  admin: ClusterAdmin,
+  { topic, partition }: TopicPartition,
+  query: 'earliest' | 'latest',
+): Promise<bigint> {
   const [answer] = await admin.listOffsets([{ topic, partition }], query);
   if (answer?.offset === null || answer === undefined) {
     throw new KpipeError('KPIPE_KAFKA_FAILED', `Kafka names no ${query} offset`, { where: { topic, partition } });
@@ -83,6 +89,9 @@ export function recordsLost({ topic, partition }: TopicPartition, position: bigi
   return new KpipeError(
     'KPIPE_RECORDS_LOST',
     `offsets ${position} to ${logStart - 1n} were deleted from the log before they were read`,
-    { where: { topic, partition }, next: 'raise the retention; `--skip-lost` goes on at the oldest record that is left' },
+    {
+      where: { topic, partition },
+      next: 'raise the retention; `--skip-lost` goes on at the oldest record that is left',
+    },
   );
 }

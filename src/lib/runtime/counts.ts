@@ -46,14 +46,21 @@ export class RunCounts {
     const key = partitionKey({ topic, partition });
     if (!this.#partitions.has(key)) {
       this.#partitions.set(key, {
-        topic, partition, firstOffset: position, nextOffset: position,
-        records: 0, stored: 0, duplicates: 0, deadLetters: 0, skipped: 0,
+        topic,
+        partition,
+        firstOffset: position,
+        nextOffset: position,
+        records: 0,
+        stored: 0,
+        duplicates: 0,
+        deadLetters: 0,
+        skipped: 0,
       });
     }
   }
 
   partitions(): readonly PartitionCounts[] {
-    return [...this.#partitions.values()].sort((left, right) => left.partition - right.partition);
+    return [...this.#partitions.values()].toSorted((left, right) => left.partition - right.partition);
   }
 
   totals(): Totals {

@@ -1,7 +1,14 @@
 import { KpipeError } from '../errors.ts';
 import { AssignmentLostError, type Assignment, type FetchedBatch } from '../ports.ts';
 import { backoffMs, wait } from './backoff.ts';
-import { BatchBuilder, withoutRejected, type ClosedBatch, type DeadRecord, type Decode, type BatchLimits } from './batch.ts';
+import {
+  BatchBuilder,
+  withoutRejected,
+  type ClosedBatch,
+  type DeadRecord,
+  type Decode,
+  type BatchLimits,
+} from './batch.ts';
 import { DeadLetterBreaker } from './breaker.ts';
 import type { RunCounts } from './counts.ts';
 import { weightOf, type MemoryBudget } from './memory-budget.ts';
@@ -166,14 +173,17 @@ export class PartitionWorker<Row> {
     }
     const { closesAtMs } = this.#builder;
     if (closesAtMs !== null && this.#timer === null) {
-      this.#timer = setTimeout(() => {
-        this.#timer = null;
-        const open = this.#builder.close();
-        if (open !== null && !this.#closed) {
-          this.#queue.push(open);
-        }
-        this.#schedule();
-      }, Math.max(0, closesAtMs - this.#context.now()));
+      this.#timer = setTimeout(
+        () => {
+          this.#timer = null;
+          const open = this.#builder.close();
+          if (open !== null && !this.#closed) {
+            this.#queue.push(open);
+          }
+          this.#schedule();
+        },
+        Math.max(0, closesAtMs - this.#context.now()),
+      );
     }
   }
 
@@ -261,8 +271,12 @@ function floodError(role: string, claim: Claim, dead: readonly DeadRecord[]): Kp
     reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
   }
   const told = [...reasons].map(([reason, count]) => `${count} × ${reason}`).join(', ');
-  return new KpipeError('KPIPE_DEAD_LETTER_FLOOD', `most of the last records of role ${role} became dead letters (${told})`, {
-    where: { topic: claim.topic, partition: claim.partition },
-    next: "the sink's or a producer's schema is wrong rather than the data: mend that, then start the role again",
-  });
+  return new KpipeError(
+    'KPIPE_DEAD_LETTER_FLOOD',
+    `most of the last records of role ${role} became dead letters (${told})`,
+    {
+      where: { topic: claim.topic, partition: claim.partition },
+      next: "the sink's or a producer's schema is wrong rather than the data: mend that, then start the role again",
+    },
+  );
 }

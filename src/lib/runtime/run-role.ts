@@ -1,5 +1,14 @@
 import { KpipeError } from '../errors.ts';
-import { AssignmentLostError, type Assignment, type ClusterAdmin, type FetchedBatch, type RecordPublisher, type Source, type SourceListener, type TopicPartition } from '../ports.ts';
+import {
+  AssignmentLostError,
+  type Assignment,
+  type ClusterAdmin,
+  type FetchedBatch,
+  type RecordPublisher,
+  type Source,
+  type SourceListener,
+  type TopicPartition,
+} from '../ports.ts';
 import { backoffMs, wait } from './backoff.ts';
 import { deadLetterOffice } from './bury.ts';
 import { claimReadable } from './claims.ts';
@@ -106,7 +115,9 @@ export class RoleRun<Row> {
     if (signal.aborted) {
       begin();
     }
-    const reading = this.#edges.source.run(this.#listener(), stopReading.signal).catch((error: unknown) => this.#fail(error));
+    const reading = this.#edges.source
+      .run(this.#listener(), stopReading.signal)
+      .catch((error: unknown) => this.#fail(error));
     const watching = this.#options.untilDrained ? this.#watchDrained() : Promise.resolve();
     try {
       await this.#drain.promise;
@@ -159,7 +170,12 @@ export class RoleRun<Row> {
       throw new AssignmentLostError('the partition was lost while it was claimed');
     }
     this.counts.claimed(claim, claim.position);
-    const worker = new PartitionWorker(assignment, claim, this.#context, (ended, reason) => void this.#onEnd(ended, reason));
+    const worker = new PartitionWorker(
+      assignment,
+      claim,
+      this.#context,
+      (ended, reason) => void this.#onEnd(ended, reason),
+    );
     this.#workers.set(assignment.partition, worker);
     return claim.position;
   }
@@ -200,7 +216,8 @@ export class RoleRun<Row> {
    */
   async #reclaim(fenced: PartitionWorker<Row>): Promise<void> {
     const { assignment } = fenced;
-    const isCurrent = (): boolean => this.#workers.get(assignment.partition) === fenced && assignment.active && !this.#draining;
+    const isCurrent = (): boolean =>
+      this.#workers.get(assignment.partition) === fenced && assignment.active && !this.#draining;
     await wait(backoffMs(3, { baseMs: 100, capMs: 1000 }, this.#options.random), this.#giveUp.signal);
     if (!isCurrent()) {
       return;
@@ -228,9 +245,13 @@ export class RoleRun<Row> {
     await Promise.all(workers.map((worker) => worker.flush()));
     clearTimeout(deadline);
     if (this.#giveUp.signal.aborted) {
-      this.#failure ??= new KpipeError('KPIPE_DRAIN_DEADLINE', `role ${this.#role.name} could not write what it had read in time`, {
-        next: 'nothing is lost: the next start reads it again',
-      });
+      this.#failure ??= new KpipeError(
+        'KPIPE_DRAIN_DEADLINE',
+        `role ${this.#role.name} could not write what it had read in time`,
+        {
+          next: 'nothing is lost: the next start reads it again',
+        },
+      );
     }
     await this.#mirror();
   }
@@ -299,10 +320,14 @@ export class RoleRun<Row> {
     const behind = await this.#behind(workers).catch(() => []);
     if (behind.length > 0 || this.#assigned === null) {
       this.#fail(
-        new KpipeError('KPIPE_NO_PROGRESS', `role ${this.#role.name} has read nothing for ${Math.round(idleMs / 1000)} s while records wait`, {
-          where: { topic: this.#role.topic },
-          next: 'start it again (a supervisor does); `kpipe doctor` and `kpipe brokers` show what is wrong with the cluster',
-        }),
+        new KpipeError(
+          'KPIPE_NO_PROGRESS',
+          `role ${this.#role.name} has read nothing for ${Math.round(idleMs / 1000)} s while records wait`,
+          {
+            where: { topic: this.#role.topic },
+            next: 'start it again (a supervisor does); `kpipe doctor` and `kpipe brokers` show what is wrong with the cluster',
+          },
+        ),
       );
     }
   }
