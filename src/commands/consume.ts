@@ -21,8 +21,13 @@ The first SIGINT or SIGTERM writes what was read and leaves, the second ends at 
     for: durationFlag('for', 1)({ description: 'end after this long', helpValue: '30s' }),
     concurrency: Flags.integer({ default: 3, min: 1, max: 64, description: 'batches written at once' }),
     'skip-lost': Flags.boolean({ description: 'go on where the log begins when retention took unread records' }),
-    'accept-recreated': Flags.boolean({ description: 'begin at the start of a topic that was deleted and created again' }),
-    'report-every': durationFlag('report-every', 100)({
+    'accept-recreated': Flags.boolean({
+      description: 'begin at the start of a topic that was deleted and created again',
+    }),
+    'report-every': durationFlag(
+      'report-every',
+      100,
+    )({
       description: 'how often a line of ndjson tells the state (default: 10s)',
     }),
   };

@@ -20,15 +20,22 @@ export interface InitResult {
 
 export default class Init extends KpipeCommand {
   static override summary = 'write a kpipe.yaml in which every key is explained';
-  static override description = 'writes ./kpipe.yaml, or the file that --config names. never replaces a file without --force';
+  static override description =
+    'writes ./kpipe.yaml, or the file that --config names. never replaces a file without --force';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --from-cluster --brokers kafka1:9092,kafka2:9092',
     '<%= config.bin %> <%= command.id %> --config ./staging.yaml --pipeline shop',
   ];
   static override flags = {
-    brokers: Flags.string({ helpValue: 'HOST:PORT', description: 'brokers to write, separated by commas (default: 127.0.0.1:9092)' }),
-    'from-cluster': Flags.boolean({ dependsOn: ['brokers'], description: "declare the cluster's topics as they are now" }),
+    brokers: Flags.string({
+      helpValue: 'HOST:PORT',
+      description: 'brokers to write, separated by commas (default: 127.0.0.1:9092)',
+    }),
+    'from-cluster': Flags.boolean({
+      dependsOn: ['brokers'],
+      description: "declare the cluster's topics as they are now",
+    }),
     pipeline: Flags.string({ helpValue: 'NAME', description: "the pipeline's name (default: the directory's)" }),
     force: Flags.boolean({ description: 'replace the file if it exists' }),
   };
@@ -46,7 +53,11 @@ export default class Init extends KpipeCommand {
     const topicsFromCluster = topics === null ? null : Object.keys(topics).length;
     return this.show(flags, { file, pipeline, brokers, topicsFromCluster }, (result, view) =>
       [
-        view.line([ok('wrote '), result.file, ...(topics === null ? [] : [` with ${result.topicsFromCluster} topics of the cluster`])]),
+        view.line([
+          ok('wrote '),
+          result.file,
+          ...(topics === null ? [] : [` with ${result.topicsFromCluster} topics of the cluster`]),
+        ]),
         view.line('next:  correct what is not yours in it, then kpipe doctor and kpipe topics plan'),
       ].join('\n'),
     );

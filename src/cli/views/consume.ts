@@ -8,17 +8,31 @@ export function consumeView(result: RunResult, view: View): string {
   const { totals } = result;
   const table = view.table(
     [
-      { title: 'PARTITION' }, { title: 'FROM', align: 'right' }, { title: 'NEXT', align: 'right' },
-      { title: 'RECORDS', align: 'right' }, { title: 'STORED', align: 'right' }, { title: 'DUPLICATES', align: 'right' },
+      { title: 'PARTITION' },
+      { title: 'FROM', align: 'right' },
+      { title: 'NEXT', align: 'right' },
+      { title: 'RECORDS', align: 'right' },
+      { title: 'STORED', align: 'right' },
+      { title: 'DUPLICATES', align: 'right' },
       { title: 'DEAD', align: 'right' },
     ],
     [
       ...result.partitions.map((partition) => [
-        `${partition.topic}-${partition.partition}`, String(partition.firstOffset), String(partition.nextOffset),
-        String(partition.records), String(partition.stored), String(partition.duplicates), String(partition.deadLetters),
+        `${partition.topic}-${partition.partition}`,
+        String(partition.firstOffset),
+        String(partition.nextOffset),
+        String(partition.records),
+        String(partition.stored),
+        String(partition.duplicates),
+        String(partition.deadLetters),
       ]),
       [
-        dim('total'), '', '', String(totals.records), String(totals.stored), String(totals.duplicates),
+        dim('total'),
+        '',
+        '',
+        String(totals.records),
+        String(totals.stored),
+        String(totals.duplicates),
         String(totals.deadLetters),
       ],
     ],

@@ -57,7 +57,10 @@ const sign: Readonly<Record<Change['kind'], Span>> = {
 function changeLines(change: Change, topic: string, widths: Widths): readonly Line[] {
   const lead = topic === '' ? ' ' : sign[change.kind];
   const name = strong(topic.padEnd(widths.topic));
-  const step = change.kind === 'create' ? stepText(change) : `${(change.key ?? '').padEnd(widths.key)}  ${stepText(change).padEnd(widths.step)}`;
+  const step =
+    change.kind === 'create'
+      ? stepText(change)
+      : `${(change.key ?? '').padEnd(widths.key)}  ${stepText(change).padEnd(widths.step)}`;
   const [first, ...more] = change.warnings.map((text) => warningSpan(text, change.risk));
   const indent = ' '.repeat(2 + widths.topic + 2 + widths.key + 2 + widths.step + 2);
   const reason = change.reason === 'declared' ? [] : ['   ', dim(change.reason)];
@@ -97,7 +100,8 @@ function summaryLine(plan: TopicPlan, byTopic: ReadonlyMap<string, readonly Chan
   const created = plan.changes.filter(({ kind }) => kind === 'create').length;
   const warnings = plan.changes.reduce((total, change) => total + change.warnings.length, 0);
   const text = `plan: ${created} create, ${byTopic.size - created} update, 0 delete, ${count(warnings, 'warning')}`;
-  const others = plan.unmanaged.length === 0 ? '' : `; ${count(plan.unmanaged.length, 'topic')} outside the file: left alone`;
+  const others =
+    plan.unmanaged.length === 0 ? '' : `; ${count(plan.unmanaged.length, 'topic')} outside the file: left alone`;
   return [strong(text), dim(others)];
 }
 
@@ -172,7 +176,9 @@ function stateSpan(topic: ListedTopic): Span {
     : ok('ok');
 }
 
-export function describedTopicView(options: { readonly defaults: boolean }): (topic: DescribedTopic, view: View) => string {
+export function describedTopicView(options: {
+  readonly defaults: boolean;
+}): (topic: DescribedTopic, view: View) => string {
   return (topic, view) => {
     const from = originText(topic);
     const head = `${count(topic.partitions.length, 'partition')} × ${count(topic.replicationFactor, 'replica')}   id ${topic.topicId}`;

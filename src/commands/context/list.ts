@@ -23,7 +23,11 @@ export default class ContextList extends KpipeCommand {
         ? view.line(`${result.file} declares no contexts`)
         : view.table(
             [{ title: 'CONTEXT' }, { title: 'PROTECTED' }, { title: 'CURRENT' }],
-            result.contexts.map((context) => [context.name, context.protected ? 'yes' : 'no', context.current ? ok('current') : '']),
+            result.contexts.map((context) => [
+              context.name,
+              context.protected ? 'yes' : 'no',
+              context.current ? ok('current') : '',
+            ]),
           ),
     );
   }

@@ -16,7 +16,10 @@ export interface ContextShowResult {
 
 export default class ContextShow extends KpipeCommand {
   static override summary = 'show the context in effect, what chose it and what it changes';
-  static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> --context prod --json'];
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --context prod --json',
+  ];
 
   async run(): Promise<ContextShowResult> {
     const { flags } = await this.parse(ContextShow);

@@ -25,7 +25,9 @@ export default class ContextUse extends KpipeCommand {
   async run(): Promise<ContextUseResult> {
     const { args, flags } = await this.parse(ContextUse);
     if ((args.name === undefined) === !flags.none) {
-      throw new KpipeError('KPIPE_USAGE', 'name one context, or give --none', { next: '`kpipe context list` shows the names' });
+      throw new KpipeError('KPIPE_USAGE', 'name one context, or give --none', {
+        next: '`kpipe context list` shows the names',
+      });
     }
     // Without an overlay: the one that was kept may be gone from the file.
     const config = loadConfig({ ...this.configLocation(flags), context: undefined });
@@ -43,7 +45,11 @@ export default class ContextUse extends KpipeCommand {
 
 function unknown(name: string, names: readonly string[], file: string): KpipeError {
   const nearest = nearestName(name, names);
-  return new KpipeError('KPIPE_CONTEXT_UNKNOWN', `${file} has no context ${name}${nearest === undefined ? '' : `: did you mean ${nearest}?`}`, {
-    next: names.length === 0 ? 'it declares none: add contexts: to it' : `it has: ${names.join(', ')}`,
-  });
+  return new KpipeError(
+    'KPIPE_CONTEXT_UNKNOWN',
+    `${file} has no context ${name}${nearest === undefined ? '' : `: did you mean ${nearest}?`}`,
+    {
+      next: names.length === 0 ? 'it declares none: add contexts: to it' : `it has: ${names.join(', ')}`,
+    },
+  );
 }

@@ -32,13 +32,18 @@ export default class TopicsApply extends KpipeCommand {
   static override flags = {
     topic: Flags.string({ multiple: true, helpValue: 'TOPIC', description: 'only this topic; repeat it for more' }),
     yes: Flags.boolean({ char: 'y', description: 'do not ask' }),
-    confirm: Flags.string({ helpValue: 'CONTEXT', description: 'the name of the protected context, instead of typing it' }),
+    confirm: Flags.string({
+      helpValue: 'CONTEXT',
+      description: 'the name of the protected context, instead of typing it',
+    }),
   };
 
   async run(): Promise<TopicsApplyResult> {
     const { args, flags } = await this.parse(TopicsApply);
     if (args.plan !== undefined && flags.topic !== undefined) {
-      throw new KpipeError('KPIPE_USAGE', '--topic chooses what to plan: it does not go with a saved plan', { next: 'plan again with --topic' });
+      throw new KpipeError('KPIPE_USAGE', '--topic chooses what to plan: it does not go with a saved plan', {
+        next: 'plan again with --topic',
+      });
     }
     const saved = args.plan === undefined ? undefined : readPlan(args.plan);
     const config = this.configuration(flags);
@@ -57,7 +62,11 @@ export default class TopicsApply extends KpipeCommand {
         this.say(line);
       }
       refuseMoves(plan.changes);
-      await this.confirm({ action: `apply ${plan.changes.length} changes to cluster ${plan.clusterId}`, ...consent, config });
+      await this.confirm({
+        action: `apply ${plan.changes.length} changes to cluster ${plan.clusterId}`,
+        ...consent,
+        config,
+      });
     }
     return applyPlan(admin, plan, { nowMs: Date.now(), signal: this.interruption() });
   }

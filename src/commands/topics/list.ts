@@ -9,7 +9,10 @@ export type TopicsListResult = TopicList;
 
 export default class TopicsList extends KpipeCommand {
   static override summary = 'list the topics of the cluster and those that kpipe.yaml asks for';
-  static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> --internal --json'];
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --internal --json',
+  ];
   static override flags = { internal: Flags.boolean({ description: "with Kafka's internal topics" }) };
 
   async run(): Promise<TopicsListResult> {

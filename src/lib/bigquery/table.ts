@@ -48,8 +48,8 @@ async function ensure(connection: BigQueryConnection): Promise<TableReady> {
 
 async function readMetadata({ config, rest }: BigQueryConnection): Promise<TableMetadata | null> {
   try {
-    const [metadata]: readonly TableMetadata[] = await rest.dataset(config.dataset).table(config.table).getMetadata();
-    return metadata ?? null;
+    const answer = await rest.dataset(config.dataset).table(config.table).getMetadata();
+    return answer[0] as TableMetadata;
   } catch (error) {
     if (isNotFound(error)) {
       return null;

@@ -44,7 +44,9 @@ export async function claimPartition(pool: Pool, request: ClaimRequest): Promise
     );
     const row = claimed.rows[0];
     if (row === undefined) {
-      throw new KpipeError('KPIPE_POSTGRES_FAILED', 'the claim changed no row of kpipe.consumer_offset', { where: { ...partition } });
+      throw new KpipeError('KPIPE_POSTGRES_FAILED', 'the claim changed no row of kpipe.consumer_offset', {
+        where: { ...partition },
+      });
     }
     if (row.topic_id !== topicId) {
       return recreated(client, request, row, start);
@@ -79,15 +81,27 @@ export type Advance = 'moved' | 'already-moved' | 'fenced';
  * The compare-and-set that comes first in a write's transaction, so that a zombie stops before it writes.
  * `already-moved`: this very write was committed before, and its reply was lost.
  */
-export async function advance(client: PoolClient, role: string, claim: Claim, batch: SinkBatch<unknown>): Promise<Advance> {
+export async function advance(
+  client: PoolClient,
+  role: string,
+  claim: Claim,
+  batch: SinkBatch<unknown>,
+): Promise<Advance> {
   const moved = await client.query(
     `update kpipe.consumer_offset
         set next_offset = $6, updated_at = now(),
             dead_letters = dead_letters + $7, skipped = skipped + $8, gaps = gaps + $9
       where role = $1 and topic = $2 and partition = $3 and next_offset = $4 and epoch = $5`,
     [
-      role, claim.topic, claim.partition, batch.position, claim.epoch,
-      batch.nextPosition, batch.deadLetters, batch.skipped, batch.gaps,
+      role,
+      claim.topic,
+      claim.partition,
+      batch.position,
+      claim.epoch,
+      batch.nextPosition,
+      batch.deadLetters,
+      batch.skipped,
+      batch.gaps,
     ],
   );
   if (moved.rowCount === 1) {
@@ -105,7 +119,12 @@ export async function advance(client: PoolClient, role: string, claim: Claim, ba
 }
 
 /** Counts what the write came to, in the same transaction. */
-export async function countStored(client: PoolClient, role: string, claim: Claim, counts: { stored: number; duplicates: number }): Promise<void> {
+export async function countStored(
+  client: PoolClient,
+  role: string,
+  claim: Claim,
+  counts: { stored: number; duplicates: number },
+): Promise<void> {
   await client.query(
     `update kpipe.consumer_offset
         set stored = stored + $4, duplicates = duplicates + $5

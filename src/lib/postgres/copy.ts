@@ -5,7 +5,12 @@ import copyStreams from 'pg-copy-streams';
 import type { PoolClient } from './pool.ts';
 
 /** Sends one finished binary COPY stream. @throws the server's error, whose `where` names the line */
-export async function copyInto(client: PoolClient, table: string, columns: readonly string[], rows: Buffer): Promise<void> {
+export async function copyInto(
+  client: PoolClient,
+  table: string,
+  columns: readonly string[],
+  rows: Buffer,
+): Promise<void> {
   const stream = client.query(
     copyStreams.from(`copy ${table} (${columns.join(', ')}) from stdin with (format binary)`),
   );

@@ -23,8 +23,19 @@ export interface EventSinkOptions extends PostgresSinkOptions {
 }
 
 const columns = [
-  'time', 'kafka_timestamp', 'kafka_offset', 'partition', 'source', 'id', 'type', 'topic', 'subject', 'data',
-  'extensions', 'key', 'raw',
+  'time',
+  'kafka_timestamp',
+  'kafka_offset',
+  'partition',
+  'source',
+  'id',
+  'type',
+  'topic',
+  'subject',
+  'data',
+  'extensions',
+  'key',
+  'raw',
 ] as const;
 
 /** Events into kpipe.events and the operational tables. @throws KPIPE_SCHEMA_MISSING */
@@ -83,7 +94,8 @@ async function requireProjectionTables(options: EventSinkOptions): Promise<void>
     for (const projection of options.projections) {
       const missing = await missingColumns(client, projection);
       if (missing === 'table' || missing.length > 0) {
-        const what = missing === 'table' ? `the table ${projection.table}` : `${projection.table}.${missing.join(', ')}`;
+        const what =
+          missing === 'table' ? `the table ${projection.table}` : `${projection.table}.${missing.join(', ')}`;
         throw new KpipeError('KPIPE_SCHEMA_MISSING', `role ${options.role} needs ${what}, which is not there`, {
           next: 'run `kpipe migrate`',
         });

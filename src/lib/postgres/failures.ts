@@ -47,7 +47,10 @@ export function kindOfFailure(error: unknown): FailureKind {
  * A driver's error for the operator. The server's own text is kept only where it cannot quote row data: classes 22 and
  * 23 do, so of those only the SQLSTATE is told.
  */
-export function postgresError(error: unknown, server: { readonly host?: string | undefined; readonly port?: number | undefined } = {}): KpipeError {
+export function postgresError(
+  error: unknown,
+  server: { readonly host?: string | undefined; readonly port?: number | undefined } = {},
+): KpipeError {
   if (error instanceof KpipeError) {
     return error;
   }
@@ -60,14 +63,22 @@ export function postgresError(error: unknown, server: { readonly host?: string |
       cause: error,
     });
   }
-  return new KpipeError(codeFor(state), describe(state, error), { where: { ...where, sqlstate: state }, next: nextFor(state), cause: error });
+  return new KpipeError(codeFor(state), describe(state, error), {
+    where: { ...where, sqlstate: state },
+    next: nextFor(state),
+    cause: error,
+  });
 }
 
 function codeFor(state: string): 'KPIPE_SCHEMA_MISSING' | 'KPIPE_POSTGRES_UNREACHABLE' | 'KPIPE_POSTGRES_FAILED' {
   if (state === '42P01' || state === '3F000' || state === '42703') {
     return 'KPIPE_SCHEMA_MISSING';
   }
-  return state.startsWith('08') || state.startsWith('57P') || state.startsWith('28') || state === '3D000' || state === '53300'
+  return state.startsWith('08') ||
+    state.startsWith('57P') ||
+    state.startsWith('28') ||
+    state === '3D000' ||
+    state === '53300'
     ? 'KPIPE_POSTGRES_UNREACHABLE'
     : 'KPIPE_POSTGRES_FAILED';
 }

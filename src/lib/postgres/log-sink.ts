@@ -7,8 +7,22 @@ import { inTransaction, type Pool } from './pool.ts';
 import { openPostgresSink, type PostgresSinkOptions } from './postgres-sink.ts';
 
 const columns = [
-  'ts', 'observed_ts', 'kafka_offset', 'partition', 'line', 'severity_number', 'unstructured', 'sanitised', 'topic',
-  'severity_text', 'service_name', 'trace_id', 'span_id', 'body', 'attributes', 'resource',
+  'ts',
+  'observed_ts',
+  'kafka_offset',
+  'partition',
+  'line',
+  'severity_number',
+  'unstructured',
+  'sanitised',
+  'topic',
+  'severity_text',
+  'service_name',
+  'trace_id',
+  'span_id',
+  'body',
+  'attributes',
+  'resource',
 ] as const;
 
 export interface LogSinkOptions extends PostgresSinkOptions {

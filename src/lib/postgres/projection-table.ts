@@ -28,7 +28,10 @@ export function createTableStatement(projection: ProjectionConfig): string {
 }
 
 /** `name type` of the columns that an existing table lacks; 'table' when there is none. */
-export async function missingColumns(client: PoolClient, projection: ProjectionConfig): Promise<readonly string[] | 'table'> {
+export async function missingColumns(
+  client: PoolClient,
+  projection: ProjectionConfig,
+): Promise<readonly string[] | 'table'> {
   const found = await client.query<{ attname: string | null }>(
     `select a.attname
        from (select to_regclass($1) as oid) t

@@ -26,8 +26,20 @@ export function prepareProjections(projections: readonly ProjectionConfig[]): Ap
     const last = lastChanges(changes);
     for (const [index, { upsert, delete: remove }] of statements.entries()) {
       const ours = last.filter((change) => change.projection === index);
-      await run(client, remove, partition, ours.filter((change) => change.kind === 'delete'), false);
-      await run(client, upsert, partition, ours.filter((change) => change.kind === 'upsert'), true);
+      await run(
+        client,
+        remove,
+        partition,
+        ours.filter((change) => change.kind === 'delete'),
+        false,
+      );
+      await run(
+        client,
+        upsert,
+        partition,
+        ours.filter((change) => change.kind === 'upsert'),
+        true,
+      );
     }
     return last;
   };
@@ -56,7 +68,8 @@ function statementsOf(projection: ProjectionConfig): Statements {
   const all = [...key, ...Object.entries(projection.columns)];
   const names = all.map(([name]) => quoted(name));
   const keyNames = key.map(([name]) => quoted(name));
-  const arrays = (count: number): string => Array.from({ length: count }, (_, index) => `$${index + 3}::text[]`).join(', ');
+  const arrays = (count: number): string =>
+    Array.from({ length: count }, (_, index) => `$${index + 3}::text[]`).join(', ');
   const casts = all.map(([name, { type }]) => `v.${quoted(name)}::${type}`);
   const updates = Object.keys(projection.columns).map((name) => `${quoted(name)} = excluded.${quoted(name)}`);
   return {

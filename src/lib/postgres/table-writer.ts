@@ -87,7 +87,11 @@ export class TableWriter<Row> {
     return { bytes: this.#copy.finish(), rowOfLine };
   }
 
-  async #store(client: PoolClient, claim: Claim, rows: readonly Row[]): Promise<{ stored: number; duplicates: number }> {
+  async #store(
+    client: PoolClient,
+    claim: Claim,
+    rows: readonly Row[],
+  ): Promise<{ stored: number; duplicates: number }> {
     const encoded = this.#encode(rows, claim);
     if (this.#stagedLeft > 0) {
       this.#stagedLeft -= 1;
