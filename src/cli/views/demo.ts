@@ -81,7 +81,7 @@ function topicRow(row: DemoTopic): readonly Line[] {
   ];
 }
 
-function verdict({ ok: good, topics, problems, seconds, seed }: DemoReport): readonly Line[] {
+function verdict({ ok: good, topics, problems, seconds, seed, orders }: DemoReport): readonly Line[] {
   const acked = topics.reduce((sum, topic) => sum + topic.acked, 0);
   const tail = dim(`   ${formatDuration(seconds * 1000)}, ${formatCount(acked / seconds)}/s, seed ${seed}`);
   if (good) {
@@ -91,6 +91,9 @@ function verdict({ ok: good, topics, problems, seconds, seed }: DemoReport): rea
         `: each of ${acked} records has exactly the one row or dead letter that it must have`,
         tail,
       ],
+      ...(orders === null
+        ? []
+        : [dim(`${orders.table}: ${orders.rows} orders as their last event says, ${orders.deleted} deleted`)]),
       dim(`dead letters, all expected: ${reasonsText(topics)}`),
       dim('latency: from Kafka’s timestamp until the row was stored (analytics: from the ack until the commit)'),
     ];

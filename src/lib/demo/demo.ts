@@ -9,6 +9,7 @@ import { awaitArrival, type Arrival } from './arrival.ts';
 import { CommitTrail } from './commit-trail.ts';
 import { DeadLetterCollector } from './dead-letters.ts';
 import { compareTopic, type TopicFindings } from './findings.ts';
+import { checkOrders, needsOrderId, type OrdersFindings } from './orders.ts';
 import { prepare } from './prepare.ts';
 import { RoleProcesses } from './role-processes.ts';
 import { runShop, type ShopRun } from './shop-run.ts';
@@ -36,6 +37,8 @@ export interface DemoReport {
   readonly seconds: number;
   readonly seed: number;
   readonly run: string;
+  /** The table that projects the orders, held against their last events; null where kpipe.yaml has none such. */
+  readonly orders: { readonly table: string; readonly rows: number; readonly deleted: number } | null;
   /** In plain words; empty when every acked record has exactly the one effect that it must have. */
   readonly problems: readonly string[];
   /** The configuration that describes the servers. */
@@ -113,7 +116,7 @@ async function publish({ config, topics, run, startedAtMs, options }: Demo, role
     run,
     nowMs: startedAtMs,
     topics: Object.fromEntries(topics.map((topic) => [topic, config.roles[topic]?.topic])),
-    ordersProjected: projectsOrders(config),
+    ordersProjected: needsOrderId(config),
     onProgress: (done) => step.moved(done, count),
   });
   step.done(`${ackedCount(shop)} records acked by all in-sync replicas`);
@@ -144,6 +147,7 @@ async function arrive({ config, admin, topics, options }: Demo, shop: ShopRun, r
 interface Findings {
   readonly findings: ReadonlyMap<ShopTopic, TopicFindings>;
   readonly deadLettersRead: boolean;
+  readonly orders: OrdersFindings | null;
 }
 
 async function check(
@@ -160,8 +164,9 @@ async function check(
     const name = config.roles[topic]?.topic ?? topic;
     findings.set(topic, compareTopic(name, acked, await rowsOf(config, topic, acked, trail), deadLetters.of(name)));
   }
+  const orders = await checkOrders(config, shop.acked.get('events') ?? []);
   step.done('each row and dead letter held against what was acked');
-  return { findings, deadLettersRead };
+  return { findings, deadLettersRead, orders };
 }
 
 interface Outcome extends Findings {
@@ -172,7 +177,7 @@ interface Outcome extends Findings {
 }
 
 function report({ config, topics, run, options }: Demo, outcome: Outcome): DemoReport {
-  const { shop, arrival, seconds, endings, findings, deadLettersRead } = outcome;
+  const { shop, arrival, seconds, endings, findings, deadLettersRead, orders } = outcome;
   const rows = topics.map((role): DemoTopic => {
     const { problems: _, ...found } = findings.get(role) ?? compareTopic(role, [], [], []);
     return {
@@ -191,6 +196,7 @@ function report({ config, topics, run, options }: Demo, outcome: Outcome): DemoR
     ),
     ...(deadLettersRead ? [] : ['the dead-letter topics could not be read to their ends']),
     ...[...findings.values()].flatMap((found) => found.problems),
+    ...(orders?.problems ?? []),
     ...endings,
   ];
   return {
@@ -198,6 +204,7 @@ function report({ config, topics, run, options }: Demo, outcome: Outcome): DemoR
     topics: rows,
     seconds,
     seed: options.seed,
+    orders: orders === null ? null : { table: orders.table, rows: orders.rows, deleted: orders.deleted },
     run,
     problems,
     configPath: config.file,
@@ -206,14 +213,4 @@ function report({ config, topics, run, options }: Demo, outcome: Outcome): DemoR
 
 function ackedCount({ acked }: ShopRun): number {
   return [...acked.values()].reduce((sum, records) => sum + records.length, 0);
-}
-
-/** Whether a projection takes its key from the orders' ids, so that an event without one is a dead letter. */
-export function projectsOrders({ roles }: Pick<Config, 'roles'>): boolean {
-  return (roles.events?.projections ?? []).some(
-    ({ match, key }) =>
-      ['*', 'order.*', 'order.paid'].includes(match.type) &&
-      match.source === undefined &&
-      Object.values(key).some(({ from }) => from === 'data.orderId'),
-  );
 }

@@ -4,7 +4,7 @@ import { generatedRecords, type Outgoing } from '../produce/outgoing.ts';
 import { produceRecords } from '../produce/produce.ts';
 import type { ProduceSummary } from '../produce/tally.ts';
 import { spreadOver } from '../shop/shop.ts';
-import { shopTopics, topicsOf, type ProducerKind, type ShopTopic } from '../shop/types.ts';
+import { shopTopics, topicsOf, type OrderState, type ProducerKind, type ShopTopic } from '../shop/types.ts';
 import type { AckedRecord } from './findings.ts';
 
 export interface ShopRunOptions {
@@ -28,6 +28,7 @@ export interface ShopRun {
 
 export interface SentRecord extends AckedRecord {
   readonly ackedAtMs: number;
+  readonly order: OrderState | null;
 }
 
 /** Who writes how much of it. */
@@ -45,7 +46,7 @@ export async function runShop(config: Config, options: ShopRunOptions): Promise<
   const done: Record<ProducerKind, number> = { app: 0, api: 0, worker: 0 };
   const onAcked = (records: readonly Outgoing[], deliveries: readonly Delivery[]): void => {
     const ackedAtMs = Date.now();
-    for (const [index, { topic, expect, id }] of records.entries()) {
+    for (const [index, { topic, expect, id, order }] of records.entries()) {
       const delivery = deliveries[index];
       const shopTopic = shopTopicOf.get(topic);
       if (delivery?.kind === 'acked' && delivery.offset !== null && shopTopic !== undefined) {
@@ -55,6 +56,7 @@ export async function runShop(config: Config, options: ShopRunOptions): Promise<
           expect: expect ?? 'stored',
           id,
           ackedAtMs,
+          order,
         };
         const list = acked.get(shopTopic);
         if (list === undefined) {

@@ -1,6 +1,6 @@
 import type { OutgoingRecord } from '../ports.ts';
 import { shopRecords } from '../shop/shop.ts';
-import type { Expectation, ProducerKind, ShopOptions, ShopTopic } from '../shop/types.ts';
+import type { Expectation, OrderState, ProducerKind, ShopOptions, ShopTopic } from '../shop/types.ts';
 import { keyFromField } from './key-field.ts';
 import { readLines } from './lines.ts';
 
@@ -12,6 +12,7 @@ export interface Outgoing {
   readonly position: number;
   readonly id: string | null;
   readonly expect: Expectation | null;
+  readonly order: OrderState | null;
 }
 
 /** A record that cannot be made. */
@@ -41,7 +42,14 @@ export async function* recordsFromLines(
       if (outcome?.kind === 'none') {
         unsendable.push({ topic, position, problem: outcome.problem });
       } else {
-        records.push({ topic, position, id: null, expect: null, record: { key: outcome?.key ?? null, value: bytes } });
+        records.push({
+          topic,
+          position,
+          id: null,
+          expect: null,
+          order: null,
+          record: { key: outcome?.key ?? null, value: bytes },
+        });
       }
     }
     yield { records, unsendable };
@@ -66,11 +74,11 @@ export function* generatedRecords(options: GeneratedOptions): Generator<Outgoing
   for (;;) {
     const records: Outgoing[] = [];
     while (records.length < generatedAtOnce) {
-      const { topic, key, value, headers, id, expect } = source.next().value;
+      const { topic, key, value, headers, id, expect, order } = source.next().value;
       const name = options.topics[topic];
       if (name !== undefined) {
         position += 1;
-        records.push({ topic: name, position, id, expect, record: { key, value, headers } });
+        records.push({ topic: name, position, id, expect, order, record: { key, value, headers } });
       }
     }
     yield { records, unsendable: [] };
