@@ -11,6 +11,7 @@ import { launcherVariable, type LaunchOptions } from './launch.ts';
 /** Runs the command line of the package that `entry` (the URL of a file in its bin/) belongs to. */
 export async function start(entry: string, options: LaunchOptions): Promise<void> {
   endWithLauncher();
+  muteWarnings();
   const development = options.development ?? false;
   // React is several times slower in its development build, which it takes for granted; oclif looks for TypeScript sources.
   process.env['NODE_ENV'] = 'production';
@@ -23,6 +24,16 @@ export async function start(entry: string, options: LaunchOptions): Promise<void
   enableCompileCache(join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'kpipe', 'compiled'));
   const { runCommand } = await import('./run-command.ts');
   await runCommand({ root: fileURLToPath(new URL('..', entry)), argv, ignoreManifest: development });
+}
+
+/** What Node and libraries warn of (deprecations, an odd network) is for kpipe's authors: operators get coded errors. */
+function muteWarnings(): void {
+  process.removeAllListeners('warning');
+  process.on('warning', (warning) => {
+    if (/(^|,)kpipe/.test(process.env['DEBUG'] ?? '')) {
+      process.stderr.write(`${warning.stack ?? warning.message}\n`);
+    }
+  });
 }
 
 /** A child of the launcher ends at once when the launcher was killed and so cannot pass signals on any more. */

@@ -1,13 +1,11 @@
-import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
-import { resolve } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 
 import type { ISocketFactory, Kafka, KafkaConfig as KafkajsConfig, logLevel as LogLevel, SASLOptions } from 'kafkajs';
 
 import type { KafkaConfig } from '../config/load.ts';
-import { KpipeError, messageOf } from '../errors.ts';
+import { tlsOptions } from './connection.ts';
 
 /**
  * kafkajs, set up from kpipe.yaml: brokers, TLS, SASL, deadlines, and silence (kpipe alone prints). kafkajs' own retries
@@ -29,7 +27,7 @@ export async function createKafkaJs(
 
 function kafkajsConfig(config: KafkaConfig, clientId: string, sockets: Set<Socket>, logLevel: LogLevel): KafkajsConfig {
   const sasl = saslOptions(config);
-  const ssl = tlsOptions(config);
+  const ssl = config.tls === undefined ? undefined : tlsOptions(config.tls, config.directory);
   return {
     brokers: [...config.brokers],
     clientId,
@@ -90,44 +88,6 @@ function socketFactory(sockets: Set<Socket>): ISocketFactory {
     sockets.add(socket);
     return socket.setKeepAlive(true, 60_000).setNoDelay(true);
   };
-}
-
-interface TlsFiles {
-  readonly ca?: string | undefined;
-  readonly cert?: string | undefined;
-  readonly key?: string | undefined;
-  readonly insecure?: boolean | undefined;
-}
-
-function tlsOptions(config: KafkaConfig): KafkajsConfig['ssl'] {
-  const tls: TlsFiles | undefined = config.tls;
-  if (tls === undefined) {
-    return undefined;
-  }
-  const read = (name: 'ca' | 'cert' | 'key'): string | undefined => {
-    const path = tls[name];
-    return path === undefined ? undefined : readTlsFile(name, resolve(config.directory, path));
-  };
-  const [ca, cert, key] = [read('ca'), read('cert'), read('key')];
-  return {
-    // The schema lets `insecure` through on the loopback only.
-    rejectUnauthorized: tls.insecure !== true,
-    ...(ca === undefined ? {} : { ca: [ca] }),
-    ...(cert === undefined ? {} : { cert }),
-    ...(key === undefined ? {} : { key }),
-  };
-}
-
-function readTlsFile(name: string, path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new KpipeError('KPIPE_CONFIG_INVALID', `kafka.tls.${name} cannot be read: ${messageOf(error)}`, {
-      next: 'name a PEM file; relative paths start at the directory of kpipe.yaml',
-      where: { path },
-      cause: error,
-    });
-  }
 }
 
 function saslOptions({ sasl }: KafkaConfig): SASLOptions | undefined {
