@@ -28,7 +28,11 @@ const columns = [
 export interface LogSinkOptions extends PostgresSinkOptions {
   readonly retentionMs: number;
   readonly clock: () => number;
+  /** Told when the daily work on partitions failed. */
+  readonly notice: (text: string) => void;
 }
+
+const maintenanceEveryMs = 3_600_000;
 
 /** Log lines into the daily partitions of kpipe.logs. @throws KPIPE_SCHEMA_MISSING */
 export async function openLogSink(options: LogSinkOptions): Promise<Sink<LogRow>> {
@@ -41,7 +45,18 @@ export async function openLogSink(options: LogSinkOptions): Promise<Sink<LogRow>
     offsetOf: (row) => row.offset,
   });
   await maintainPartitions(options.pool, options);
-  return sink;
+  const maintenance = setInterval(() => {
+    maintainPartitions(options.pool, options).catch((error: unknown) => {
+      options.notice(`the log partitions could not be maintained, again in an hour: ${sink.describe(error).message}`);
+    });
+  }, maintenanceEveryMs);
+  return {
+    ...sink,
+    close: () => {
+      clearInterval(maintenance);
+      return sink.close();
+    },
+  };
 }
 
 /** Makes the days ahead and drops the expired ones; safe beside other consumers that do the same. */

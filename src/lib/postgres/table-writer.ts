@@ -111,7 +111,7 @@ export class TableWriter<Row> {
       this.#stagedLeft = isRepeat ? stagedBatches : 0;
       return this.#storeStaged(client, claim, rows, encoded);
     }
-    await this.#table.applyEffects?.(client, claim, rows);
+    await this.#applyEffects(client, claim, rows);
     return { stored: rows.length, duplicates: 0 };
   }
 
@@ -132,10 +132,12 @@ export class TableWriter<Row> {
         throw named ?? error;
       }
       await client.query('rollback to savepoint staged');
-      throw new RejectedError(await this.#bisect(client, claim, rows, named.rejections));
+      const accepts = (half: readonly Row[]): Promise<boolean> =>
+        this.#leavesNothing(client, () => this.#insertStaged(client, this.#encode(half, claim)));
+      throw new RejectedError(await this.#bisect(rows, named.rejections, accepts));
     }
     const effective = await this.#effectiveRows(client, rows);
-    await this.#table.applyEffects?.(client, claim, effective);
+    await this.#applyEffects(client, claim, effective);
     return { stored: inserted, duplicates: rows.length - inserted };
   }
 
@@ -175,32 +177,53 @@ export class TableWriter<Row> {
     return rows.filter((row) => !withoutEffect.has(this.#table.offsetOf(row)));
   }
 
+  /** The rows' effects beside the table itself. A constraint of an operational table may refuse a row's effect. */
+  async #applyEffects(client: PoolClient, claim: Claim, rows: readonly Row[]): Promise<void> {
+    const { applyEffects } = this.#table;
+    if (applyEffects === undefined || rows.length === 0) {
+      return;
+    }
+    await client.query('savepoint effects');
+    try {
+      await applyEffects(client, claim, rows);
+    } catch (error) {
+      const suspects = this.#suspects(error, rows);
+      if (suspects === null || rows.length === 1) {
+        throw suspects === null ? error : new RejectedError(suspects);
+      }
+      await client.query('rollback to savepoint effects');
+      const accepts = (half: readonly Row[]): Promise<boolean> =>
+        this.#leavesNothing(client, () => applyEffects(client, claim, half));
+      throw new RejectedError(await this.#bisect(rows, suspects, accepts));
+    }
+  }
+
   /** Where the server named no line: halves, until the rows that it refuses are alone. k of n cost k log n attempts. */
   async #bisect(
-    client: PoolClient,
-    claim: Claim,
     rows: readonly Row[],
-    rejections: readonly Rejection[],
+    suspects: readonly Rejection[],
+    accepts: (rows: readonly Row[]) => Promise<boolean>,
   ): Promise<readonly Rejection[]> {
     const middle = Math.ceil(rows.length / 2);
     const found: Rejection[] = [];
-    for (const [half, suspects] of [
-      [rows.slice(0, middle), rejections.slice(0, middle)],
-      [rows.slice(middle), rejections.slice(middle)],
+    for (const [from, to] of [
+      [0, middle],
+      [middle, rows.length],
     ] as const) {
-      if (half.length === 0 || (await this.#accepts(client, claim, half))) {
-        continue;
+      const half = rows.slice(from, to);
+      if (half.length > 0 && !(await accepts(half))) {
+        const rejections = suspects.slice(from, to);
+        found.push(...(half.length === 1 ? rejections : await this.#bisect(half, rejections, accepts)));
       }
-      found.push(...(half.length === 1 ? suspects : await this.#bisect(client, claim, half, suspects)));
     }
     return found;
   }
 
-  /** Whether the server takes these rows; leaves nothing behind. */
-  async #accepts(client: PoolClient, claim: Claim, rows: readonly Row[]): Promise<boolean> {
+  /** Whether the server takes it; whatever it did is taken back. */
+  async #leavesNothing(client: PoolClient, attempt: () => Promise<unknown>): Promise<boolean> {
     await client.query('savepoint attempt');
     try {
-      await this.#insertStaged(client, this.#encode(rows, claim));
+      await attempt();
       return true;
     } catch (error) {
       if (kindOfFailure(error) !== 'record') {
@@ -214,21 +237,20 @@ export class TableWriter<Row> {
 
   /** What the server rejects of the data: the line that COPY names; without one, every row is a suspect. */
   #rejectionOf(error: unknown, rows: readonly Row[], encoded: EncodedRows): RejectedError | null {
+    const line = copyErrorLine(error);
+    const index = line === undefined ? undefined : encoded.rowOfLine[line - 1];
+    const suspects = this.#suspects(error, index === undefined ? rows : rows.slice(index, index + 1));
+    return suspects === null ? null : new RejectedError(suspects);
+  }
+
+  /** The rows as rejections, when the failure is about data; null when it is about the server or the schema. */
+  #suspects(error: unknown, rows: readonly Row[]): readonly Rejection[] | null {
     if (kindOfFailure(error) !== 'record') {
       return null;
     }
-    const line = copyErrorLine(error);
-    const index = line === undefined ? undefined : encoded.rowOfLine[line - 1];
-    const suspects = index === undefined ? rows : rows.slice(index, index + 1);
-    const state = sqlstateOf(error) ?? '';
-    return new RejectedError(
-      suspects.map((row) => ({
-        offset: this.#table.offsetOf(row),
-        reason: reasonOf(state),
-        sqlstate: state,
-        message: `PostgreSQL refused the record (SQLSTATE ${state})`,
-      })),
-    );
+    const sqlstate = sqlstateOf(error) ?? '';
+    const message = `PostgreSQL refused the record (SQLSTATE ${sqlstate})`;
+    return rows.map((row) => ({ offset: this.#table.offsetOf(row), reason: reasonOf(sqlstate), sqlstate, message }));
   }
 }
 

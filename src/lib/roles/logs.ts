@@ -18,6 +18,7 @@ export async function openLogsRole(environment: RoleEnvironment): Promise<Role<L
     acceptRecreated: environment.acceptRecreated,
     retentionMs: role.retention,
     clock: environment.now,
+    notice: environment.notice,
   });
   return {
     name: 'logs',

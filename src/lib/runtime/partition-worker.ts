@@ -96,9 +96,10 @@ export class PartitionWorker<Row> {
     if (this.#closed || fetched.nextPosition <= this.#position) {
       return;
     }
-    this.#position = fetched.nextPosition;
-    this.#hold(fetched.records.reduce((sum, record) => sum + weightOf(record), 0));
-    this.#queue.push(...this.#builder.add(fetched, this.#context.now()));
+    const batch = this.#fromPosition(fetched);
+    this.#position = batch.nextPosition;
+    this.#hold(batch.records.reduce((sum, record) => sum + weightOf(record), 0));
+    this.#queue.push(...this.#builder.add(batch, this.#context.now()));
     this.#schedule();
     while (this.#queue.length > 0 && !this.#closed) {
       await new Promise<void>((resolve) => this.#roomWaiters.push(resolve));
@@ -106,6 +107,20 @@ export class PartitionWorker<Row> {
     while (this.#context.memory.isExhausted && this.#heldBytes > 0 && !this.#closed) {
       await this.#context.memory.change();
     }
+  }
+
+  /** The part of a fetch that is new. A fetch that begins later would leave a hole: no source may deliver one. */
+  #fromPosition(fetched: FetchedBatch): FetchedBatch {
+    if (fetched.position === this.#position) {
+      return fetched;
+    }
+    if (fetched.position > this.#position) {
+      throw new KpipeError('KPIPE_INTERNAL', `a fetch begins at ${fetched.position}, not at ${this.#position}`, {
+        where: { topic: fetched.topic, partition: fetched.partition },
+      });
+    }
+    const records = fetched.records.filter((record) => record.offset >= this.#position);
+    return { ...fetched, position: this.#position, records };
   }
 
   #hold(bytes: number): void {
@@ -229,12 +244,21 @@ export class PartitionWorker<Row> {
         }
         this.#writtenPosition = batch.sink.nextPosition;
         counts.add(batch, outcome);
-        await sink.afterCommit?.(batch.sink);
         this.#breaker.count(batch);
-        return;
+        break;
       } catch (error) {
         await this.#pauseFor(error, attempt);
       }
+    }
+    await this.#afterCommit(batch);
+  }
+
+  /** The write is durable: whatever fails from here on must not make it happen again. */
+  async #afterCommit(batch: ClosedBatch<Row>): Promise<void> {
+    try {
+      await this.#context.sink.afterCommit?.(batch.sink);
+    } catch {
+      // What follows a commit is a cache, which is filled again when it is read.
     }
   }
 
