@@ -7,11 +7,11 @@ import type { SandboxState } from './types.ts';
 /**
  * What the running primary needs besides initdb; every statement may be repeated. `kpipe` owns its database, may take
  * base backups and receive WAL (REPLICATION), see statistics (pg_monitor), and make the pipeline's least-privilege roles
- * (CREATEROLE). It is not a superuser.
+ * (CREATEROLE) and databases beside its own (CREATEDB: measurements, restores). It is not a superuser.
  */
 export async function provisionPrimary(paths: SandboxPaths, state: SandboxState): Promise<void> {
   await asSuperuser(paths, state.ports.postgresPrimary, 'postgres', async (run) => {
-    await ensureRole(run, 'kpipe', 'LOGIN REPLICATION CREATEROLE', readSecret(paths, 'postgres-kpipe'));
+    await ensureRole(run, 'kpipe', 'LOGIN REPLICATION CREATEROLE CREATEDB', readSecret(paths, 'postgres-kpipe'));
     await ensureRole(run, 'replicator', 'LOGIN REPLICATION', readSecret(paths, 'postgres-replication'));
     await run('GRANT pg_monitor TO kpipe');
     const database = await run("SELECT 1 FROM pg_database WHERE datname = 'kpipe'");
