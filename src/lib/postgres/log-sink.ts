@@ -44,12 +44,16 @@ export async function openLogSink(options: LogSinkOptions): Promise<Sink<LogRow>
     encode: encodeLogs,
     offsetOf: (row) => row.offset,
   });
-  await maintainPartitions(options.pool, options);
-  const maintenance = setInterval(() => {
-    maintainPartitions(options.pool, options).catch((error: unknown) => {
+  const maintain = async (): Promise<void> => {
+    try {
+      await maintainPartitions(options.pool, options);
+    } catch (error) {
+      // Lines without a partition of their own go to the default one: worth saying, no reason to stop.
       options.notice(`the log partitions could not be maintained, again in an hour: ${sink.describe(error).message}`);
-    });
-  }, maintenanceEveryMs);
+    }
+  };
+  await maintain();
+  const maintenance = setInterval(() => void maintain(), maintenanceEveryMs);
   return {
     ...sink,
     close: () => {
