@@ -2,6 +2,8 @@ import { Errors, run } from '@oclif/core';
 
 import { printFailure } from './output/failure.ts';
 
+const lingerMs = 2000;
+
 export interface Invocation {
   /** The package's directory. */
   readonly root: string;
@@ -20,4 +22,6 @@ export async function runCommand({ root, argv, ignoreManifest }: Invocation): Pr
     }
     process.exitCode = printFailure(error, argv, process.env);
   }
+  // A driver that still tries to reach somebody must not keep an ended command alive; without one, this timer holds nothing.
+  setTimeout(() => process.exit(), lingerMs).unref();
 }

@@ -98,20 +98,24 @@ class KafkajsSource implements Source {
     this.#listener = listener;
     this.#listen();
     signal.addEventListener('abort', () => void this.stop(), { once: true });
-    try {
-      await this.#consumer.connect();
-      await this.#consumer.subscribe({ topic: this.#options.topic, fromBeginning: true });
-      await this.#consumer.run({
-        autoCommit: false,
-        eachBatchAutoResolve: false,
-        // A partition that waits for room must not stop the others.
-        partitionsConsumedConcurrently: 1000,
-        eachBatch: (payload) => this.#onBatch(payload),
-      });
-    } catch (error) {
-      this.#fail(error);
-    }
+    // Not awaited: joining goes on trying for a minute, and a stop must not wait for it.
+    this.#read().catch((error: unknown) => this.#fail(error));
     await this.#ended.promise;
+  }
+
+  async #read(): Promise<void> {
+    await this.#consumer.connect();
+    await this.#consumer.subscribe({ topic: this.#options.topic, fromBeginning: true });
+    if (this.#stopping !== null) {
+      return;
+    }
+    await this.#consumer.run({
+      autoCommit: false,
+      eachBatchAutoResolve: false,
+      // A partition that waits for room must not stop the others.
+      partitionsConsumedConcurrently: 1000,
+      eachBatch: (payload) => this.#onBatch(payload),
+    });
   }
 
   #listen(): void {
