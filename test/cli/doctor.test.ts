@@ -26,7 +26,8 @@ interface Stores {
 }
 
 function pipeline(stores: Stores = {}): string {
-  const at = (server: number): string => `postgres://kpipe:\${file:${passwordFile}}@127.0.0.1:${server}/${database.name}`;
+  const at = (server: number): string =>
+    `postgres://kpipe:\${file:${passwordFile}}@127.0.0.1:${server}/${database.name}`;
   return directory.write(`pipeline: test
 kafka: {brokers: [${stores.brokers ?? servers.brokers.join(', ')}]}
 topics:
@@ -43,10 +44,15 @@ ${stores.bigquery ?? ''}
 
 async function doctor(file: string): Promise<{ code: number | null; checks: readonly CheckResult[]; text: string }> {
   const ended = await kpipe(['doctor', '-c', file, '--json'], directory.options);
-  return { code: ended.code, checks: (JSON.parse(ended.stdout) as DoctorResult).checks, text: ended.stdout + ended.stderr };
+  return {
+    code: ended.code,
+    checks: (JSON.parse(ended.stdout) as DoctorResult).checks,
+    text: ended.stdout + ended.stderr,
+  };
 }
 
-const failed = (checks: readonly CheckResult[]): readonly string[] => checks.filter(({ ok }) => !ok).map(({ store, name }) => `${store} ${name}`);
+const failed = (checks: readonly CheckResult[]): readonly string[] =>
+  checks.filter(({ ok }) => !ok).map(({ store, name }) => `${store} ${name}`);
 
 afterAll(async () => {
   await Promise.all([topic, `${topic}.dlq`].map((name) => admin.deleteTopic(name).catch(() => undefined)));
@@ -80,13 +86,22 @@ describe('doctor', () => {
       ['redis', 'clock', /^[+-]\d+ ms/],
     ] as const) {
       const check = checks.find((each) => each.store === store && each.name === name);
-      expect(check, `${store} ${name}`).toMatchObject({ ok: true, next: null, detail: expect.stringMatching(detail) as unknown });
+      expect(check, `${store} ${name}`).toMatchObject({
+        ok: true,
+        next: null,
+        detail: expect.stringMatching(detail) as unknown,
+      });
     }
   });
 
   test('every store that is away is named with what to correct, within the deadline', async () => {
     const bigquery = 'bigquery: {project: p, dataset: d, endpoint: "http://127.0.0.1:1", grpcEndpoint: "127.0.0.1:1"}';
-    const file = pipeline({ brokers: '127.0.0.1:1', primary: 'postgres://kpipe:hidden-word@127.0.0.1:1/kpipe', redis: 'redis://:hidden-word@127.0.0.1:1/0', bigquery });
+    const file = pipeline({
+      brokers: '127.0.0.1:1',
+      primary: 'postgres://kpipe:hidden-word@127.0.0.1:1/kpipe',
+      redis: 'redis://:hidden-word@127.0.0.1:1/0',
+      bigquery,
+    });
     // It holds literal passwords.
     chmodSync(file, 0o600);
     const startedAt = performance.now();
@@ -96,7 +111,12 @@ describe('doctor', () => {
     expect(code).toBe(3);
     expect(failed(checks)).toEqual(['kafka cluster', 'postgres primary', 'redis redis', 'bigquery bigquery']);
     const details = checks.filter(({ ok }) => !ok).map(({ detail }) => detail.split(' ')[0]);
-    expect(details).toEqual(['KPIPE_KAFKA_UNREACHABLE', 'KPIPE_POSTGRES_UNREACHABLE', 'KPIPE_REDIS_UNREACHABLE', 'KPIPE_BIGQUERY_UNREACHABLE']);
+    expect(details).toEqual([
+      'KPIPE_KAFKA_UNREACHABLE',
+      'KPIPE_POSTGRES_UNREACHABLE',
+      'KPIPE_REDIS_UNREACHABLE',
+      'KPIPE_BIGQUERY_UNREACHABLE',
+    ]);
     expect(checks.filter(({ ok, next }) => !ok && next === null)).toEqual([]);
     expect(checks.find(({ name }) => name === 'replica1')).toMatchObject({ ok: true });
     expect(text).not.toContain('hidden-word');
@@ -111,7 +131,9 @@ describe('doctor', () => {
       await superuser.query(`create role ${role} login password 'reader-word'`);
       const { checks } = await doctorAs(role);
       expect(failed(checks)).toContain('postgres primary rights');
-      expect(checks.find(({ name }) => name === 'primary rights')?.next).toContain(`INSERT, UPDATE on its tables to ${role}`);
+      expect(checks.find(({ name }) => name === 'primary rights')?.next).toContain(
+        `INSERT, UPDATE on its tables to ${role}`,
+      );
     } finally {
       await superuser.query(`drop role ${role}`);
       await superuser.end();

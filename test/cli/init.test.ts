@@ -21,7 +21,12 @@ describe('init', () => {
     const file = join(directory.path, 'kpipe.yaml');
     const written = await run('init', '--pipeline', 'shop', '--json');
     expect(written.code).toBe(0);
-    expect(JSON.parse(written.stdout)).toEqual({ file, pipeline: 'shop', brokers: ['127.0.0.1:9092'], topicsFromCluster: null } satisfies InitResult);
+    expect(JSON.parse(written.stdout)).toEqual({
+      file,
+      pipeline: 'shop',
+      brokers: ['127.0.0.1:9092'],
+      topicsFromCluster: null,
+    } satisfies InitResult);
     expect(loadConfig({ cwd: directory.path, env: {} })).toMatchObject({ pipeline: 'shop', file });
 
     const before = readFileSync(file, 'utf8');
@@ -38,7 +43,12 @@ describe('init', () => {
     const { kafka } = loadConfig({ file: servers.config, cwd: '/', env: process.env });
     const topic = uniqueTopic('init');
     await withKafkaAdmin(kafka, async (admin) => {
-      await admin.createTopic({ name: topic, partitions: 3, replicationFactor: 1, config: { 'retention.ms': '86400000', 'cleanup.policy': 'compact,delete' } });
+      await admin.createTopic({
+        name: topic,
+        partitions: 3,
+        replicationFactor: 1,
+        config: { 'retention.ms': '86400000', 'cleanup.policy': 'compact,delete' },
+      });
       try {
         const file = join(directory.path, 'live.yaml');
         await expect.poll(async () => (await admin.describeTopics([topic])).length, { timeout: 10_000 }).toBe(1);

@@ -28,7 +28,13 @@ interface Declared {
 
 /** A kpipe.yaml with one topic and role events on it, so that a dead-letter topic follows. */
 function pipeline(topic: string, declared: Declared = {}): string {
-  const { partitions = '{basis: consumers, consumers: 2}', retention = '7d', replicationFactor = replicas, config = '{}', brokers = servers.brokers } = declared;
+  const {
+    partitions = '{basis: consumers, consumers: 2}',
+    retention = '7d',
+    replicationFactor = replicas,
+    config = '{}',
+    brokers = servers.brokers,
+  } = declared;
   made.push(topic, `${topic}.dlq`);
   return directory.write(
     `pipeline: test
@@ -75,8 +81,14 @@ describe('from nothing to in sync', () => {
     const planned = await plan(file, '--json');
     expect(planned.code).toBe(3);
     expect(changesOf(planOf(planned))).toEqual({
-      [`${topic} create`]: [null, { partitions: 2, replicationFactor: replicas, config: { 'retention.ms': '604800000' } }],
-      [`${dlq} create`]: [null, { partitions: 1, replicationFactor: replicas, config: { 'retention.ms': '2592000000' } }],
+      [`${topic} create`]: [
+        null,
+        { partitions: 2, replicationFactor: replicas, config: { 'retention.ms': '604800000' } },
+      ],
+      [`${dlq} create`]: [
+        null,
+        { partitions: 1, replicationFactor: replicas, config: { 'retention.ms': '2592000000' } },
+      ],
     });
     const shown = await plan(file);
     expect(shown.stdout).toContain(`+ ${topic} `);
@@ -86,7 +98,12 @@ describe('from nothing to in sync', () => {
 
   test('list shows that they are missing', async () => {
     const listed = json(await run('topics', 'list', '-c', pipeline(topic), '--json')) as TopicsListResult;
-    expect(listed.topics.find((each) => each.topic === dlq)).toMatchObject({ exists: false, partitions: null, origin: 'deadLetters', roles: ['events'] });
+    expect(listed.topics.find((each) => each.topic === dlq)).toMatchObject({
+      exists: false,
+      partitions: null,
+      origin: 'deadLetters',
+      roles: ['events'],
+    });
   });
 
   test('apply without a terminal wants --yes, and changes nothing', async () => {
@@ -113,16 +130,31 @@ describe('from nothing to in sync', () => {
     expect(planned.code).toBe(0);
     const result = planOf(planned);
     expect(result.changes).toEqual([]);
-    expect(result.inSync).toEqual([{ topic, keptKeys: [] }, { topic: dlq, keptKeys: [] }]);
+    expect(result.inSync).toEqual([
+      { topic, keptKeys: [] },
+      { topic: dlq, keptKeys: [] },
+    ]);
     const applied = await apply(file);
     expect(applied).toMatchObject({ code: 0, stdout: 'in sync: 2 topics as declared, nothing to do\n' });
   });
 
   test('describe shows what is there and what is declared', async () => {
-    const described = json(await run('topics', 'describe', topic, '-c', pipeline(topic), '--json')) as TopicsDescribeResult;
+    const described = json(
+      await run('topics', 'describe', topic, '-c', pipeline(topic), '--json'),
+    ) as TopicsDescribeResult;
     expect(described).toMatchObject({ topic, origin: 'declared', roles: ['events'], replicationFactor: replicas });
-    expect(described.partitions.map(({ partition, highWatermark, records }) => [partition, highWatermark, records])).toEqual([[0, '0', '0'], [1, '0', '0']]);
-    expect(described.config).toContainEqual({ key: 'retention.ms', value: '604800000', source: 'topic', declared: '604800000' });
+    expect(
+      described.partitions.map(({ partition, highWatermark, records }) => [partition, highWatermark, records]),
+    ).toEqual([
+      [0, '0', '0'],
+      [1, '0', '0'],
+    ]);
+    expect(described.config).toContainEqual({
+      key: 'retention.ms',
+      value: '604800000',
+      source: 'topic',
+      declared: '604800000',
+    });
   });
 });
 
@@ -135,7 +167,9 @@ describe('drift', () => {
 
   test('keys set outside the file stay and are no drift', async () => {
     await admin.alterConfigs({ topic, set: { 'segment.ms': '50000' } });
-    await expect.poll(async () => planOf(await plan(pipeline(topic), '--json')).inSync, { timeout: 20_000 }).toContainEqual({ topic, keptKeys: ['segment.ms'] });
+    await expect
+      .poll(async () => planOf(await plan(pipeline(topic), '--json')).inSync, { timeout: 20_000 })
+      .toContainEqual({ topic, keptKeys: ['segment.ms'] });
   });
 
   test('is shown with its risk, and repaired', async () => {
@@ -146,7 +180,10 @@ describe('drift', () => {
     expect(shown.stdout).toMatch(/partitions +2 → 4 +! keyed topic: key → partition mapping changes for new records/);
     expect((await apply(file, '--yes')).code).toBe(0);
     expect((await plan(file)).code).toBe(0);
-    expect((await admin.topicConfigs([topic])).get(topic)?.get('segment.ms')).toMatchObject({ value: '50000', source: 'topic' });
+    expect((await admin.topicConfigs([topic])).get(topic)?.get('segment.ms')).toMatchObject({
+      value: '50000',
+      source: 'topic',
+    });
   });
 
   test('a saved plan is applied once; then the cluster is no longer as it saw it', async () => {
@@ -165,7 +202,10 @@ describe('drift', () => {
     const file = pipeline(topic, { partitions: '4', retention: '3d' });
     const saved = join(directory.path, 'other.json');
     await plan(file, '--out', saved);
-    directory.write(readFileSync(saved, 'utf8').replace(/"clusterId": "[^"]*"/, '"clusterId": "elsewhere"'), 'other.json');
+    directory.write(
+      readFileSync(saved, 'utf8').replace(/"clusterId": "[^"]*"/, '"clusterId": "elsewhere"'),
+      'other.json',
+    );
     const other = await apply(file, saved, '--yes');
     expect(other).toMatchObject({ code: 4 });
     expect(other.stderr).toContain('KPIPE_PLAN_STALE the plan was made for cluster elsewhere');
@@ -200,12 +240,18 @@ describe('drift', () => {
   });
 
   test('another replication factor is shown, and apply refuses before it changes anything', async () => {
-    const file = pipeline(topic, { partitions: '4', retention: '5d', replicationFactor: replicas === 1 ? 1 : replicas - 1 });
+    const file = pipeline(topic, {
+      partitions: '4',
+      retention: '5d',
+      replicationFactor: replicas === 1 ? 1 : replicas - 1,
+    });
     const planned = planOf(await plan(file, '--json'));
     expect(planned.changes.filter((change) => change.kind === 'replication')).toHaveLength(replicas === 1 ? 0 : 2);
     const refused = await apply(file, '--yes');
     expect(refused.code).toBe(replicas === 1 ? 0 : 4);
-    expect((await admin.topicConfigs([topic])).get(topic)?.get('retention.ms')?.value).toBe(replicas === 1 ? '432000000' : '345600000');
+    expect((await admin.topicConfigs([topic])).get(topic)?.get('retention.ms')?.value).toBe(
+      replicas === 1 ? '432000000' : '345600000',
+    );
   });
 });
 
@@ -219,7 +265,12 @@ describe('what cannot be is refused in the plan', () => {
   test.each<[string, Declared, number, RegExp]>([
     ['fewer partitions', { partitions: '1' }, 4, /KPIPE_REFUSED.*2 → 1 partitions/],
     ['more replicas than brokers', { replicationFactor: 9 }, 4, /KPIPE_REFUSED.*9 replicas need as many brokers/],
-    ['an unknown key', { config: '{retention.mss: 5}' }, 2, /KPIPE_CONFIG_INVALID.*retention\.mss: did you mean retention\.ms\?/],
+    [
+      'an unknown key',
+      { config: '{retention.mss: 5}' },
+      2,
+      /KPIPE_CONFIG_INVALID.*retention\.mss: did you mean retention\.ms\?/,
+    ],
     ['a bad value', { config: '{segment.ms: soon}' }, 2, /KPIPE_CONFIG_INVALID.*segment\.ms/],
     ['more in-sync replicas than replicas', { config: '{min.insync.replicas: 9}' }, 2, /KPIPE_CONFIG_INVALID/],
   ])('%s', async (_name, declared, code, message) => {
@@ -233,7 +284,9 @@ describe('what cannot be is refused in the plan', () => {
   test('a topic that nobody knows, with the nearest name', async () => {
     const described = await run('topics', 'describe', topic.slice(0, -1), '-c', pipeline(topic));
     expect(described).toMatchObject({ code: 1 });
-    expect(described.stderr).toContain(`KPIPE_TOPIC_MISSING there is no topic ${topic.slice(0, -1)}: did you mean ${topic}?`);
+    expect(described.stderr).toContain(
+      `KPIPE_TOPIC_MISSING there is no topic ${topic.slice(0, -1)}: did you mean ${topic}?`,
+    );
   });
 
   test('a cluster that is down, within 10 s and without a stack', async () => {
@@ -242,7 +295,13 @@ describe('what cannot be is refused in the plan', () => {
     // 10 s, and room for a machine that runs other tests.
     expect(performance.now() - startedAt).toBeLessThan(20_000);
     expect(ended.code).toBe(1);
-    expect(json(ended)).toMatchObject({ error: { code: 'KPIPE_KAFKA_UNREACHABLE', where: { brokers: '127.0.0.1:1' }, next: expect.any(String) as unknown } });
+    expect(json(ended)).toMatchObject({
+      error: {
+        code: 'KPIPE_KAFKA_UNREACHABLE',
+        where: { brokers: '127.0.0.1:1' },
+        next: expect.any(String) as unknown,
+      },
+    });
     expect(ended.stderr).not.toContain('    at ');
   });
 });

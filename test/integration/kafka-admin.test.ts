@@ -22,13 +22,22 @@ async function newTopic(partitions: number, keys: Readonly<Record<string, string
   const name = uniqueTopic('admin');
   topics.push(name);
   await admin.createTopic({ name, partitions, replicationFactor: replicas, config: keys });
-  await vi.waitFor(async () => expect((await admin.describeTopics([name]))[0]?.partitions).toHaveLength(partitions), { timeout: 10_000 });
+  await vi.waitFor(async () => expect((await admin.describeTopics([name]))[0]?.partitions).toHaveLength(partitions), {
+    timeout: 10_000,
+  });
   return name;
 }
 
 async function produce(topic: string, partition: number, timestamps: readonly number[]): Promise<void> {
-  const producer = new Producer({ clientId: 'test-producer', bootstrapBrokers: [...servers.brokers], serializers: stringSerializers });
-  await producer.send({ messages: timestamps.map((ms) => ({ topic, partition, value: String(ms), timestamp: BigInt(ms) })), acks: -1 });
+  const producer = new Producer({
+    clientId: 'test-producer',
+    bootstrapBrokers: [...servers.brokers],
+    serializers: stringSerializers,
+  });
+  await producer.send({
+    messages: timestamps.map((ms) => ({ topic, partition, value: String(ms), timestamp: BigInt(ms) })),
+    acks: -1,
+  });
   await producer.close();
 }
 
@@ -86,7 +95,9 @@ describe('topics', () => {
     await admin.createPartitions(name, 4, { validateOnly: true });
     expect((await admin.describeTopics([name]))[0]?.partitions).toHaveLength(2);
     await admin.createPartitions(name, 4);
-    await vi.waitFor(async () => expect((await admin.describeTopics([name]))[0]?.partitions).toHaveLength(4), { timeout: 10_000 });
+    await vi.waitFor(async () => expect((await admin.describeTopics([name]))[0]?.partitions).toHaveLength(4), {
+      timeout: 10_000,
+    });
     expect(await failureOf(admin.createPartitions(name, 1))).toMatchObject({ code: 'KPIPE_REFUSED', exitCode: 4 });
   });
 
@@ -94,10 +105,15 @@ describe('topics', () => {
     const name = await newTopic(1, { 'retention.ms': '100000', 'segment.ms': '50000' });
     await admin.alterConfigs({ topic: name, set: { 'retention.ms': '200000' } });
     const own = async (): Promise<unknown> => {
-      const entries = (await admin.topicConfigs([name])).get(name) ?? new Map<string, { source: string; value: string | null }>();
-      return Object.fromEntries([...entries].filter(([, entry]) => entry.source === 'topic').map(([key, entry]) => [key, entry.value]));
+      const entries =
+        (await admin.topicConfigs([name])).get(name) ?? new Map<string, { source: string; value: string | null }>();
+      return Object.fromEntries(
+        [...entries].filter(([, entry]) => entry.source === 'topic').map(([key, entry]) => [key, entry.value]),
+      );
     };
-    await vi.waitFor(async () => expect(await own()).toEqual({ 'retention.ms': '200000', 'segment.ms': '50000' }), { timeout: 10_000 });
+    await vi.waitFor(async () => expect(await own()).toEqual({ 'retention.ms': '200000', 'segment.ms': '50000' }), {
+      timeout: 10_000,
+    });
     await admin.alterConfigs({ topic: name, set: { 'segment.ms': null } });
     await vi.waitFor(async () => expect(await own()).toEqual({ 'retention.ms': '200000' }), { timeout: 10_000 });
     const entries = (await admin.topicConfigs([name])).get(name);
@@ -132,12 +148,31 @@ describe('offsets', () => {
     await produce(name, 1, [1500]);
     const both = [1, 0].map((partition) => ({ topic: name, partition }));
     const offsets = async (query: Parameters<typeof admin.listOffsets>[1]): Promise<unknown> =>
-      (await admin.listOffsets(both, query)).map(({ partition, offset, timestampMs }) => [partition, offset, timestampMs]);
-    expect(await offsets('earliest')).toEqual([[1, 0n, null], [0, 0n, null]]);
-    expect(await offsets('latest')).toEqual([[1, 1n, null], [0, 3n, null]]);
-    expect(await offsets({ timestampMs: 1500 })).toEqual([[1, 0n, 1500], [0, 1n, 2000]]);
-    expect(await offsets({ timestampMs: 1501 })).toEqual([[1, null, null], [0, 1n, 2000]]);
-    expect(await offsets({ timestampMs: 4000 })).toEqual([[1, null, null], [0, null, null]]);
+      (await admin.listOffsets(both, query)).map(({ partition, offset, timestampMs }) => [
+        partition,
+        offset,
+        timestampMs,
+      ]);
+    expect(await offsets('earliest')).toEqual([
+      [1, 0n, null],
+      [0, 0n, null],
+    ]);
+    expect(await offsets('latest')).toEqual([
+      [1, 1n, null],
+      [0, 3n, null],
+    ]);
+    expect(await offsets({ timestampMs: 1500 })).toEqual([
+      [1, 0n, 1500],
+      [0, 1n, 2000],
+    ]);
+    expect(await offsets({ timestampMs: 1501 })).toEqual([
+      [1, null, null],
+      [0, 1n, 2000],
+    ]);
+    expect(await offsets({ timestampMs: 4000 })).toEqual([
+      [1, null, null],
+      [0, null, null],
+    ]);
   });
 
   test('of a partition that does not exist', async () => {
@@ -163,19 +198,31 @@ describe('groups', () => {
       await consumer.connect();
       await consumer.subscribe({ topic: name, fromBeginning: true });
       await consumer.run({ autoCommit: false, eachMessage: async () => undefined });
-      await vi.waitFor(async () => expect((await admin.describeGroup(group)).state).toBe('Stable'), { timeout: 30_000, interval: 200 });
+      await vi.waitFor(async () => expect((await admin.describeGroup(group)).state).toBe('Stable'), {
+        timeout: 30_000,
+        interval: 200,
+      });
       const description = await admin.describeGroup(group);
       expect(description).toMatchObject({ group, protocol: 'classic' });
       expect(description.members).toEqual([
-        expect.objectContaining({ clientId: 'test-classic', instanceId: null, assignment: [0, 1].map((partition) => ({ topic: name, partition })) }),
+        expect.objectContaining({
+          clientId: 'test-classic',
+          instanceId: null,
+          assignment: [0, 1].map((partition) => ({ topic: name, partition })),
+        }),
       ]);
       await consumer.commitOffsets([{ topic: name, partition: 0, offset: '1', metadata: 'intent' }]);
-      expect(await admin.committedOffsets(group)).toEqual([{ topic: name, partition: 0, offset: 1n, metadata: 'intent' }]);
+      expect(await admin.committedOffsets(group)).toEqual([
+        { topic: name, partition: 0, offset: 1n, metadata: 'intent' },
+      ]);
       expect(await admin.listGroups()).toContainEqual({ group, protocol: 'classic', state: 'Stable' });
     } finally {
       await consumer.disconnect();
     }
-    await vi.waitFor(async () => expect((await admin.describeGroup(group)).state).toBe('Empty'), { timeout: 30_000, interval: 200 });
+    await vi.waitFor(async () => expect((await admin.describeGroup(group)).state).toBe('Empty'), {
+      timeout: 30_000,
+      interval: 200,
+    });
   });
 
   test('of KIP-848, which the classic request calls Dead', async () => {
@@ -194,7 +241,12 @@ describe('groups', () => {
       await vi.waitFor(
         async () => {
           const { members } = await admin.describeGroup(group);
-          expect(members.flatMap(({ assignment }) => assignment).map(({ partition }) => partition).toSorted((left, right) => left - right)).toEqual([0, 1]);
+          expect(
+            members
+              .flatMap(({ assignment }) => assignment)
+              .map(({ partition }) => partition)
+              .toSorted((left, right) => left - right),
+          ).toEqual([0, 1]);
         },
         { timeout: 30_000, interval: 200 },
       );
@@ -211,7 +263,9 @@ describe('groups', () => {
 });
 
 describe('a cluster that is not there', () => {
-  async function listening(onConnection: (server: Server) => void = () => undefined): Promise<{ address: string; close: () => void }> {
+  async function listening(
+    onConnection: (server: Server) => void = () => undefined,
+  ): Promise<{ address: string; close: () => void }> {
     const sockets = new Set<{ destroy: () => void }>();
     const server = createServer((socket) => sockets.add(socket.on('error', () => undefined)));
     onConnection(server);
@@ -232,7 +286,11 @@ describe('a cluster that is not there', () => {
     const down = await openKafkaAdmin({ ...config, brokers: [gone.address, 'no-such-host.invalid:9092'] });
     const failure = await failureOf(down.describeCluster());
     await down.close();
-    expect(failure).toMatchObject({ code: 'KPIPE_KAFKA_UNREACHABLE', exitCode: 1, where: { brokers: `${gone.address},no-such-host.invalid:9092` } });
+    expect(failure).toMatchObject({
+      code: 'KPIPE_KAFKA_UNREACHABLE',
+      exitCode: 1,
+      where: { brokers: `${gone.address},no-such-host.invalid:9092` },
+    });
     expect(failure.message).toContain(`${gone.address} refused the connection`);
     expect(failure.next).toBeDefined();
   });
@@ -243,7 +301,10 @@ describe('a cluster that is not there', () => {
     const startedAt = performance.now();
     const failure = await failureOf(down.listTopics());
     expect(performance.now() - startedAt).toBeLessThan(2000);
-    expect(failure).toMatchObject({ code: 'KPIPE_KAFKA_UNREACHABLE', message: expect.stringContaining('within 0.5 s') as unknown });
+    expect(failure).toMatchObject({
+      code: 'KPIPE_KAFKA_UNREACHABLE',
+      message: expect.stringContaining('within 0.5 s') as unknown,
+    });
     await down.close();
     mute.close();
   });

@@ -38,11 +38,23 @@ async function riskOf(retention: string, nowMs: number): Promise<readonly unknow
 test('a shorter retention is shown with the records that expire and those that a role has not read', async () => {
   // given five records, one a day, and a role that has read two of them
   const nowMs = Date.now();
-  await admin.createTopic({ name: topic, partitions: 1, replicationFactor: 1, config: { 'retention.ms': String(7 * dayMs) } });
+  await admin.createTopic({
+    name: topic,
+    partitions: 1,
+    replicationFactor: 1,
+    config: { 'retention.ms': String(7 * dayMs) },
+  });
   await vi.waitFor(async () => expect(await admin.describeTopics([topic])).toHaveLength(1), { timeout: 10_000 });
-  const producer = new Producer({ clientId: 'test', bootstrapBrokers: [...servers.brokers], serializers: stringSerializers });
+  const producer = new Producer({
+    clientId: 'test',
+    bootstrapBrokers: [...servers.brokers],
+    serializers: stringSerializers,
+  });
   const ages = [5, 4, 3, 2, 1];
-  await producer.send({ messages: ages.map((age) => ({ topic, value: `${age}`, timestamp: BigInt(nowMs - age * dayMs) })), acks: -1 });
+  await producer.send({
+    messages: ages.map((age) => ({ topic, value: `${age}`, timestamp: BigInt(nowMs - age * dayMs) })),
+    acks: -1,
+  });
   await producer.close();
   const group = new kafkajs.Kafka({ brokers: [...servers.brokers], logLevel: kafkajs.logLevel.NOTHING }).admin();
   await group.connect();

@@ -27,7 +27,12 @@ export function pipelineDirectory(): PipelineDirectory {
     },
     options: {
       cwd: path,
-      env: { ...Object.fromEntries(own), NO_COLOR: '1', XDG_STATE_HOME: join(path, 'state'), XDG_CONFIG_HOME: join(path, 'config') },
+      env: {
+        ...Object.fromEntries(own),
+        NO_COLOR: '1',
+        XDG_STATE_HOME: join(path, 'state'),
+        XDG_CONFIG_HOME: join(path, 'config'),
+      },
     },
   };
 }

@@ -8,14 +8,17 @@ import type { TopicEntry } from './template.ts';
 export async function liveTopics(admin: ClusterAdmin, nowMs: number): Promise<Readonly<Record<string, TopicEntry>>> {
   const names = (await admin.listTopics()).filter(({ internal }) => !internal).map(({ name }) => name);
   const { topics } = await observeTopics(admin, names, nowMs);
-  return Object.fromEntries([...topics].toSorted(([left], [right]) => (left < right ? -1 : 1)).map(([name, topic]) => [name, entryOf(topic)]));
+  return Object.fromEntries(
+    [...topics].toSorted(([left], [right]) => (left < right ? -1 : 1)).map(([name, topic]) => [name, entryOf(topic)]),
+  );
 }
 
 export function entryOf(topic: ObservedTopic): TopicEntry {
   const { 'retention.ms': retentionMs, ...config } = topic.overrides;
   const retention = retentionMs === undefined ? undefined : formatConfigValue('retention.ms', retentionMs);
   // What does not survive as a duration stays as Kafka's key.
-  const readable = retention !== undefined && (retention === 'unlimited' || parseDuration(retention) === Number(retentionMs));
+  const readable =
+    retention !== undefined && (retention === 'unlimited' || parseDuration(retention) === Number(retentionMs));
   const kept = readable || retentionMs === undefined ? config : { 'retention.ms': retentionMs, ...config };
   return {
     partitions: topic.partitions,

@@ -171,5 +171,7 @@ const contexts = `# Overlays on all of the above: kpipe --context prod … or kp
 
 /** A scalar inside [ ] or after a key, quoted where YAML needs it. */
 function inline(text: string): string {
-  return /^(?:[A-Za-z][\w.-]*|[\w.-]+:\d+)$/.test(text) && !/^(?:true|false|yes|no|on|off|null|y|n)$/i.test(text) ? text : JSON.stringify(text);
+  return /^(?:[A-Za-z][\w.-]*|[\w.-]+:\d+)$/.test(text) && !/^(?:true|false|yes|no|on|off|null|y|n)$/i.test(text)
+    ? text
+    : JSON.stringify(text);
 }

@@ -80,19 +80,27 @@ export function refuseMoves(changes: readonly Change[]): void {
     return;
   }
   const others = [...new Set(changes.map(({ topic }) => topic))].filter((topic) => !moves.includes(topic));
-  throw new KpipeError('KPIPE_REFUSED', `the replication factor of ${moves.join(', ')} differs, and this version cannot move replicas`, {
-    next:
-      others.length === 0
-        ? 'declare the replicationFactor that the topic has, or move replicas with kafka-reassign-partitions'
-        : `apply the other topics alone: kpipe topics apply ${others.map((topic) => `--topic ${topic}`).join(' ')}`,
-  });
+  throw new KpipeError(
+    'KPIPE_REFUSED',
+    `the replication factor of ${moves.join(', ')} differs, and this version cannot move replicas`,
+    {
+      next:
+        others.length === 0
+          ? 'declare the replicationFactor that the topic has, or move replicas with kafka-reassign-partitions'
+          : `apply the other topics alone: kpipe topics apply ${others.map((topic) => `--topic ${topic}`).join(' ')}`,
+    },
+  );
 }
 
 function refuseStale(plan: TopicPlan, state: TopicsState, names: readonly string[]): void {
   if (state.clusterId !== plan.clusterId) {
-    throw new KpipeError('KPIPE_PLAN_STALE', `the plan was made for cluster ${plan.clusterId}, this is ${state.clusterId}`, {
-      next: 'choose the plan’s cluster with --context or --config, or plan again',
-    });
+    throw new KpipeError(
+      'KPIPE_PLAN_STALE',
+      `the plan was made for cluster ${plan.clusterId}, this is ${state.clusterId}`,
+      {
+        next: 'choose the plan’s cluster with --context or --config, or plan again',
+      },
+    );
   }
   if (hashState(state, names) !== plan.stateHash) {
     throw new KpipeError('KPIPE_PLAN_STALE', `the topics have changed since the plan was made (${plan.observedAt})`, {
@@ -121,10 +129,14 @@ function notVisible(change: Change): FailedChange {
 }
 
 /** The controller answers before the brokers know: waits until they show the changes, and answers those that stay away. */
-async function awaitVisible(admin: ClusterAdmin, changes: readonly Change[], options: ApplyOptions): Promise<readonly Change[]> {
+async function awaitVisible(
+  admin: ClusterAdmin,
+  changes: readonly Change[],
+  options: ApplyOptions,
+): Promise<readonly Change[]> {
   const names = [...new Set(changes.map(({ topic }) => topic))];
   const until = performance.now() + (options.visibleWithinMs ?? 10_000);
-  for (let waiting = changes; ; ) {
+  for (let waiting = changes; ;) {
     const state = await observeTopics(admin, names, options.nowMs);
     waiting = waiting.filter((change) => !isVisible(change, state));
     if (waiting.length === 0 || performance.now() > until) {

@@ -29,7 +29,8 @@ export async function drawUpPlan(admin: ClusterAdmin, request: PlanRequest): Pro
     const retentionMs = topic === undefined ? undefined : loweredRetentionMs(spec, topic);
     return retentionMs === undefined ? [] : [{ spec, retentionMs }];
   });
-  const complete = lowered.length === 0 ? state : await observeExpiries(admin, lowered, state, request.declarations.roles);
+  const complete =
+    lowered.length === 0 ? state : await observeExpiries(admin, lowered, state, request.declarations.roles);
   const plan = planTopics(specs, complete, new Set(all.map(({ name }) => name)));
   await check(admin, plan.changes);
   return plan;
@@ -40,9 +41,13 @@ function select(specs: readonly TopicSpec[], only: readonly string[]): readonly 
   const unknown = only.find((name) => !names.includes(name));
   if (unknown !== undefined) {
     const nearest = nearestName(unknown, names);
-    throw new KpipeError('KPIPE_USAGE', `kpipe.yaml declares no topic ${unknown}${nearest === undefined ? '' : `: did you mean ${nearest}?`}`, {
-      next: names.length === 0 ? 'it declares none: add topics: to it' : `it knows: ${names.join(', ')}`,
-    });
+    throw new KpipeError(
+      'KPIPE_USAGE',
+      `kpipe.yaml declares no topic ${unknown}${nearest === undefined ? '' : `: did you mean ${nearest}?`}`,
+      {
+        next: names.length === 0 ? 'it declares none: add topics: to it' : `it knows: ${names.join(', ')}`,
+      },
+    );
   }
   return only.length === 0 ? specs : specs.filter(({ name }) => only.includes(name));
 }
@@ -64,7 +69,10 @@ async function check(admin: ClusterAdmin, changes: readonly Change[]): Promise<v
   const worst = failures.find(({ code }) => code === 'KPIPE_CONFIG_INVALID') ?? failures[0];
   if (worst !== undefined) {
     throw new KpipeError(worst.code, failures.map(describeFailure).join('\n'), {
-      next: worst.code === 'KPIPE_CONFIG_INVALID' ? 'correct topics: in kpipe.yaml' : (worst.next ?? 'correct topics: in kpipe.yaml'),
+      next:
+        worst.code === 'KPIPE_CONFIG_INVALID'
+          ? 'correct topics: in kpipe.yaml'
+          : (worst.next ?? 'correct topics: in kpipe.yaml'),
       cause: worst,
     });
   }

@@ -76,7 +76,10 @@ function belonging(spec: TopicSpec | undefined): Pick<ListedTopic, 'origin' | 'r
 const byName = (left: ListedTopic, right: ListedTopic): number => (left.topic < right.topic ? -1 : 1);
 
 /** Topics with a partition that has no leader are left out: their records cannot be counted. */
-async function countRecords(admin: ClusterAdmin, topics: readonly TopicDescription[]): Promise<ReadonlyMap<string, bigint>> {
+async function countRecords(
+  admin: ClusterAdmin,
+  topics: readonly TopicDescription[],
+): Promise<ReadonlyMap<string, bigint>> {
   const led = topics.filter(({ partitions }) => partitions.every(({ leader }) => leader >= 0));
   const offsets = await rangesOf(admin, led);
   return new Map(
@@ -95,8 +98,13 @@ interface OffsetRange {
 }
 
 async function rangesOf(admin: ClusterAdmin, topics: readonly TopicDescription[]): Promise<readonly OffsetRange[]> {
-  const partitions = topics.flatMap(({ name, partitions: all }) => all.map(({ partition }) => ({ topic: name, partition })));
-  const [starts, ends] = await Promise.all([admin.listOffsets(partitions, 'earliest'), admin.listOffsets(partitions, 'latest')]);
+  const partitions = topics.flatMap(({ name, partitions: all }) =>
+    all.map(({ partition }) => ({ topic: name, partition })),
+  );
+  const [starts, ends] = await Promise.all([
+    admin.listOffsets(partitions, 'earliest'),
+    admin.listOffsets(partitions, 'latest'),
+  ]);
   return partitions.map((partition, index) => {
     const start = starts[index]?.offset ?? 0n;
     return { ...partition, start, end: ends[index]?.offset ?? start };
@@ -134,7 +142,11 @@ export interface DescribedConfig {
 }
 
 /** One topic in full. @throws KPIPE_TOPIC_MISSING with the nearest name */
-export async function describeTopic(admin: ClusterAdmin, declarations: TopicDeclarations, name: string): Promise<DescribedTopic> {
+export async function describeTopic(
+  admin: ClusterAdmin,
+  declarations: TopicDeclarations,
+  name: string,
+): Promise<DescribedTopic> {
   const [cluster, described, configs] = await Promise.all([
     admin.describeCluster(),
     admin.describeTopics([name]),
@@ -178,10 +190,19 @@ export async function describeTopic(admin: ClusterAdmin, declarations: TopicDecl
 
 async function missingTopic(admin: ClusterAdmin, name: string, declared: boolean): Promise<KpipeError> {
   if (declared) {
-    return new KpipeError('KPIPE_TOPIC_MISSING', `topic ${name} is declared and does not exist`, { next: 'create it: kpipe topics apply' });
+    return new KpipeError('KPIPE_TOPIC_MISSING', `topic ${name} is declared and does not exist`, {
+      next: 'create it: kpipe topics apply',
+    });
   }
-  const nearest = nearestName(name, (await admin.listTopics()).map((topic) => topic.name));
-  return new KpipeError('KPIPE_TOPIC_MISSING', `there is no topic ${name}${nearest === undefined ? '' : `: did you mean ${nearest}?`}`, {
-    next: '`kpipe topics list` shows what exists',
-  });
+  const nearest = nearestName(
+    name,
+    (await admin.listTopics()).map((topic) => topic.name),
+  );
+  return new KpipeError(
+    'KPIPE_TOPIC_MISSING',
+    `there is no topic ${name}${nearest === undefined ? '' : `: did you mean ${nearest}?`}`,
+    {
+      next: '`kpipe topics list` shows what exists',
+    },
+  );
 }

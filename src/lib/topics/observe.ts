@@ -38,7 +38,11 @@ export interface TopicsState {
 }
 
 /** Looks at the topics by these names. `expiries` stays empty: see `observeExpiries`. */
-export async function observeTopics(admin: ClusterAdmin, names: readonly string[], nowMs: number): Promise<TopicsState> {
+export async function observeTopics(
+  admin: ClusterAdmin,
+  names: readonly string[],
+  nowMs: number,
+): Promise<TopicsState> {
   const [cluster, all, described, configs] = await Promise.all([
     admin.describeCluster(),
     admin.listTopics(),
@@ -85,7 +89,10 @@ export async function observeExpiries(
     lowered.map(async ({ spec, retentionMs }) => {
       const count = state.topics.get(spec.name)?.partitions ?? 0;
       const partitions = Array.from({ length: count }, (_, partition) => ({ topic: spec.name, partition }));
-      return [spec.name, await countExpiring(admin, partitions, state.observedAtMs - retentionMs, spec, roles)] as const;
+      return [
+        spec.name,
+        await countExpiring(admin, partitions, state.observedAtMs - retentionMs, spec, roles),
+      ] as const;
     }),
   );
   return { ...state, expiries: new Map(expiries) };
@@ -115,7 +122,9 @@ async function countExpiring(
     const committed = new Map(
       commits[index]?.filter(({ topic }) => topic === spec.name).map(({ partition, offset }) => [partition, offset]),
     );
-    const records = ranges.map(({ partition, start, end }) => length(larger(committed.get(partition) ?? start, start), end));
+    const records = ranges.map(({ partition, start, end }) =>
+      length(larger(committed.get(partition) ?? start, start), end),
+    );
     return { role, records: sum(records) };
   });
   return {
@@ -135,5 +144,7 @@ export function hashState(state: TopicsState, names: readonly string[]): string 
     const overrides = Object.entries(topic?.overrides ?? {}).toSorted(([left], [right]) => (left < right ? -1 : 1));
     return [name, topic?.id ?? null, topic?.partitions ?? null, topic?.replicationFactor ?? null, overrides];
   });
-  return createHash('sha256').update(JSON.stringify([state.clusterId, topics])).digest('hex');
+  return createHash('sha256')
+    .update(JSON.stringify([state.clusterId, topics]))
+    .digest('hex');
 }

@@ -25,14 +25,21 @@ export function readPlan(file: string): TopicPlan {
   try {
     json = JSON.parse(readFileSync(file, 'utf8'));
   } catch (error) {
-    throw new KpipeError('KPIPE_INPUT_INVALID', `the plan ${file} cannot be read: ${messageOf(error)}`, { next, cause: error });
+    throw new KpipeError('KPIPE_INPUT_INVALID', `the plan ${file} cannot be read: ${messageOf(error)}`, {
+      next,
+      cause: error,
+    });
   }
   const parsed = topicPlanSchema.safeParse(json);
   if (!parsed.success) {
-    throw new KpipeError('KPIPE_INPUT_INVALID', `${file} is not a plan: ${z.prettifyError(parsed.error).split('\n')[0] ?? ''}`, {
-      next,
-      cause: parsed.error,
-    });
+    throw new KpipeError(
+      'KPIPE_INPUT_INVALID',
+      `${file} is not a plan: ${z.prettifyError(parsed.error).split('\n')[0] ?? ''}`,
+      {
+        next,
+        cause: parsed.error,
+      },
+    );
   }
   return parsed.data;
 }

@@ -19,9 +19,14 @@ export function planTopics(specs: readonly TopicSpec[], state: TopicsState, mana
   return {
     clusterId: state.clusterId,
     observedAt: new Date(state.observedAtMs).toISOString(),
-    stateHash: hashState(state, specs.map(({ name }) => name)),
+    stateHash: hashState(
+      state,
+      specs.map(({ name }) => name),
+    ),
     changes: planned.flatMap(({ changes }) => changes),
-    inSync: planned.filter(({ changes }) => changes.length === 0).map(({ spec }) => inSyncTopic(spec, state.topics.get(spec.name))),
+    inSync: planned
+      .filter(({ changes }) => changes.length === 0)
+      .map(({ spec }) => inSyncTopic(spec, state.topics.get(spec.name))),
     unmanaged: state.names.filter((name) => !managed.has(name)),
   };
 }
@@ -32,7 +37,9 @@ function refuseImpossible(specs: readonly TopicSpec[], state: TopicsState): void
     const needsReplicas = topic === undefined || topic.replicationFactor !== spec.replicationFactor;
     return [
       ...(needsReplicas && spec.replicationFactor > state.brokers
-        ? [`${spec.name}: ${spec.replicationFactor} replicas need as many brokers; ${state.brokers} ${state.brokers === 1 ? 'is' : 'are'} up`]
+        ? [
+            `${spec.name}: ${spec.replicationFactor} replicas need as many brokers; ${state.brokers} ${state.brokers === 1 ? 'is' : 'are'} up`,
+          ]
         : []),
       ...(topic !== undefined && spec.partitions.count < topic.partitions && !spec.partitions.atLeast
         ? [`${spec.name}: ${topic.partitions} → ${spec.partitions.count} partitions: Kafka cannot take partitions away`]
@@ -51,13 +58,26 @@ function topicChanges(spec: TopicSpec, state: TopicsState): readonly Change[] {
   if (topic === undefined) {
     return [creation(spec)];
   }
-  return [...configChanges(spec, topic, state.expiries.get(spec.name)), ...partitionChanges(spec, topic), ...replicationChanges(spec, topic)];
+  return [
+    ...configChanges(spec, topic, state.expiries.get(spec.name)),
+    ...partitionChanges(spec, topic),
+    ...replicationChanges(spec, topic),
+  ];
 }
 
 function creation(spec: TopicSpec): Change {
   const { name, partitions, replicationFactor, config } = spec;
   const to = { partitions: partitions.count, replicationFactor, config: { ...config } };
-  return { topic: name, kind: 'create', key: null, from: null, to, reason: basisText(spec), risk: 'none', warnings: [] };
+  return {
+    topic: name,
+    kind: 'create',
+    key: null,
+    from: null,
+    to,
+    reason: basisText(spec),
+    risk: 'none',
+    warnings: [],
+  };
 }
 
 function basisText({ partitions }: TopicSpec): string {
@@ -73,7 +93,9 @@ function configChanges(spec: TopicSpec, topic: ObservedTopic, expiry: Expiry | u
     const inherited = topic.inherited[key];
     const reason =
       from !== null || inherited === undefined ? 'declared' : `declared; the brokers' ${inherited} is in effect now`;
-    return [{ topic: spec.name, kind: 'config' as const, key, from, to, reason, ...configRisk(key, to, spec, topic, expiry) }];
+    return [
+      { topic: spec.name, kind: 'config' as const, key, from, to, reason, ...configRisk(key, to, spec, topic, expiry) },
+    ];
   });
 }
 
@@ -91,7 +113,10 @@ function configRisk(key: string, to: string, spec: TopicSpec, topic: ObservedTop
         : { risk: 'high', warnings: ['partitions larger than that lose their oldest records'] };
     case 'cleanup.policy':
       return to.includes('compact') && current?.includes('compact') !== true
-        ? { risk: 'high', warnings: ['compaction keeps only the newest record of each key, and refuses records without one'] }
+        ? {
+            risk: 'high',
+            warnings: ['compaction keeps only the newest record of each key, and refuses records without one'],
+          }
         : harmless;
     case 'min.insync.replicas':
       return inSyncRisk(Number(to), Number(current ?? 1), topic.replicationFactor);
@@ -105,7 +130,9 @@ function inSyncRisk(to: number, from: number, replicas: number): Risk {
     const warning = `the topic has ${replicas} ${replicas === 1 ? 'replica' : 'replicas'}: every write with acks=all would fail`;
     return { risk: 'high', warnings: [warning] };
   }
-  return to < from ? { risk: 'low', warnings: [`acked records may be on ${to} ${to === 1 ? 'broker' : 'brokers'} only`] } : harmless;
+  return to < from
+    ? { risk: 'low', warnings: [`acked records may be on ${to} ${to === 1 ? 'broker' : 'brokers'} only`] }
+    : harmless;
 }
 
 /** The declared retention, where it is shorter than what is in effect; undefined otherwise. */
@@ -154,7 +181,12 @@ function replicationChanges(spec: TopicSpec, topic: ObservedTopic): readonly Cha
   if (spec.replicationFactor === topic.replicationFactor) {
     return [];
   }
-  const change = { kind: 'replication', key: 'replicationFactor', from: topic.replicationFactor, to: spec.replicationFactor } as const;
+  const change = {
+    kind: 'replication',
+    key: 'replicationFactor',
+    from: topic.replicationFactor,
+    to: spec.replicationFactor,
+  } as const;
   const warnings = ['replicas would have to be moved between brokers: apply does not do that'];
   return [{ topic: spec.name, ...change, reason: 'declared', risk: 'high', warnings }];
 }

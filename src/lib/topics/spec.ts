@@ -71,7 +71,8 @@ function deadLetterSpec(name: string, roles: readonly RoleName[], config: TopicD
     name,
     origin: 'deadLetters',
     partitions: { count: 1, basis: `dead letters of ${roles.join(', ')}`, atLeast: true },
-    replicationFactor: sources.length === 0 ? usualReplicationFactor : Math.max(...sources.map((source) => source.replicationFactor)),
+    replicationFactor:
+      sources.length === 0 ? usualReplicationFactor : Math.max(...sources.map((source) => source.replicationFactor)),
     config: {
       'retention.ms': String(deadLetterRetentionMs),
       ...(inSyncReplicas === undefined ? {} : { 'min.insync.replicas': inSyncReplicas }),
@@ -101,9 +102,13 @@ function partitionSpec(partitions: TopicConfig['partitions']): PartitionSpec {
 /** The topic's keys, with `retention` among them. */
 function topicConfig(name: string, topic: TopicConfig): Readonly<Record<string, string>> {
   if (topic.retention !== undefined && topic.config['retention.ms'] !== undefined) {
-    throw new KpipeError('KPIPE_CONFIG_INVALID', `topics.${name}: retention and config.retention.ms say the same thing twice`, {
-      next: 'keep one of them',
-    });
+    throw new KpipeError(
+      'KPIPE_CONFIG_INVALID',
+      `topics.${name}: retention and config.retention.ms say the same thing twice`,
+      {
+        next: 'keep one of them',
+      },
+    );
   }
   const inSync = Number(topic.config['min.insync.replicas'] ?? 1);
   if (inSync > topic.replicationFactor) {
@@ -113,7 +118,9 @@ function topicConfig(name: string, topic: TopicConfig): Readonly<Record<string, 
       { next: 'lower min.insync.replicas or raise replicationFactor' },
     );
   }
-  return topic.retention === undefined ? topic.config : { 'retention.ms': retentionText(topic.retention), ...topic.config };
+  return topic.retention === undefined
+    ? topic.config
+    : { 'retention.ms': retentionText(topic.retention), ...topic.config };
 }
 
 function retentionText(retention: 'unlimited' | number): string {

@@ -25,7 +25,10 @@ export function stepsOf(changes: readonly Change[]): readonly Step[] {
 }
 
 function createStep(change: Extract<Change, { kind: 'create' }>): Step {
-  return { changes: [change], run: (admin, options) => admin.createTopic({ name: change.topic, ...change.to }, options) };
+  return {
+    changes: [change],
+    run: (admin, options) => admin.createTopic({ name: change.topic, ...change.to }, options),
+  };
 }
 
 function partitionStep(change: Extract<Change, { kind: 'partitions' }>): Step {

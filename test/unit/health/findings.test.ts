@@ -44,7 +44,13 @@ describe('Kafka', () => {
   const brokers = [1, 2, 3].map((id) => ({ id, host: '127.0.0.1', port: 9090 + id, rack: null }));
   const led = { partition: 0, leader: 1, replicas: [1, 2, 3], isr: [1, 2, 3] };
   const topics = ['events', 'events.dlq'].map((name) => ({ name, id: name, internal: false, partitions: [led] }));
-  const facts: KafkaFacts = { cluster: { clusterId: 'c', controllerId: 1, brokers }, version: '4.3', unreachable: [], topics, rights: new Map() };
+  const facts: KafkaFacts = {
+    cluster: { clusterId: 'c', controllerId: 1, brokers },
+    version: '4.3',
+    unreachable: [],
+    topics,
+    rights: new Map(),
+  };
   const spec = (name: string, origin: TopicSpec['origin']): TopicSpec => ({
     name,
     origin,
@@ -58,22 +64,64 @@ describe('Kafka', () => {
   const all = { read: true, write: true, alter: true };
 
   test('all well', () => {
-    const findings = kafkaFindings({ ...facts, rights: new Map([['events', all], ['events.dlq', all]]) }, specs);
+    const findings = kafkaFindings(
+      {
+        ...facts,
+        rights: new Map([
+          ['events', all],
+          ['events.dlq', all],
+        ]),
+      },
+      specs,
+    );
     expect(findings.map(({ level }) => level)).toEqual(findings.map(() => 'ok'));
   });
 
   test.each<[string, Partial<KafkaFacts>, CheckLevel, RegExp]>([
     ['version', { version: '2.8' }, 'fail', /Kafka 2\.8/],
     ['version', { version: null }, 'warn', /does not tell/],
-    ['brokers', { unreachable: [{ broker: brokers[2] ?? { id: 3, host: 'h', port: 1, rack: null }, reason: 'refused' }] }, 'fail', /3 at 127\.0\.0\.1:9093 \(refused\)/],
-    ['replicas', { cluster: { clusterId: 'c', controllerId: 1, brokers: brokers.slice(0, 2) } }, 'fail', /want 3, 2 brokers up/],
+    [
+      'brokers',
+      { unreachable: [{ broker: brokers[2] ?? { id: 3, host: 'h', port: 1, rack: null }, reason: 'refused' }] },
+      'fail',
+      /3 at 127\.0\.0\.1:9093 \(refused\)/,
+    ],
+    [
+      'replicas',
+      { cluster: { clusterId: 'c', controllerId: 1, brokers: brokers.slice(0, 2) } },
+      'fail',
+      /want 3, 2 brokers up/,
+    ],
     ['topics', { topics: topics.slice(0, 1) }, 'fail', /^missing: events\.dlq$/],
-    ['partitions', { topics: [{ name: 'events', id: '', internal: false, partitions: [{ ...led, leader: -1 }] }] }, 'fail', /without a leader: events-0/],
-    ['partitions', { topics: [{ name: 'events', id: '', internal: false, partitions: [{ ...led, isr: [1, 2] }] }] }, 'warn', /under-replicated: events-0/],
-    ['rights', { rights: new Map([['events', { ...all, read: false }], ['events.dlq', { ...all, write: false }]]) }, 'fail', /refused: read events, write events\.dlq/],
+    [
+      'partitions',
+      { topics: [{ name: 'events', id: '', internal: false, partitions: [{ ...led, leader: -1 }] }] },
+      'fail',
+      /without a leader: events-0/,
+    ],
+    [
+      'partitions',
+      { topics: [{ name: 'events', id: '', internal: false, partitions: [{ ...led, isr: [1, 2] }] }] },
+      'warn',
+      /under-replicated: events-0/,
+    ],
+    [
+      'rights',
+      {
+        rights: new Map([
+          ['events', { ...all, read: false }],
+          ['events.dlq', { ...all, write: false }],
+        ]),
+      },
+      'fail',
+      /refused: read events, write events\.dlq/,
+    ],
     ['rights', {}, 'ok', /told of none/],
   ])('%s %#', (name, over, level, detail) => {
-    expect(finding(kafkaFindings({ ...facts, ...over }, specs), name)).toMatchObject({ level, detail: expect.stringMatching(detail) as unknown });
+    expect(finding(kafkaFindings({ ...facts, ...over }, specs), name)).toMatchObject({
+      level,
+      detail: expect.stringMatching(detail) as unknown,
+    });
   });
 });
 
@@ -109,12 +157,16 @@ describe('PostgreSQL', () => {
   });
 
   test('who may not create is not told to migrate by himself', () => {
-    const next = primaryFindings({ ...facts, mayCreate: false }, ['migration pipeline']).find(({ name }) => name === 'primary schema')?.next;
+    const next = primaryFindings({ ...facts, mayCreate: false }, ['migration pipeline']).find(
+      ({ name }) => name === 'primary schema',
+    )?.next;
     expect(next).toMatch(/^grant CREATE/);
   });
 
   test('a replica', () => {
-    expect(finding(replicaFindings('r1', { ...facts, inRecovery: true, replayAgeMs: 90_000 }, 5000), 'r1 role')).toMatchObject({
+    expect(
+      finding(replicaFindings('r1', { ...facts, inRecovery: true, replayAgeMs: 90_000 }, 5000), 'r1 role'),
+    ).toMatchObject({
       level: 'ok',
       detail: 'standby, last transaction replayed 1m30s ago (maxLag 5s)',
     });
@@ -141,7 +193,10 @@ describe('Redis', () => {
     ['memory', { evictionPolicy: 'noeviction', maxMemoryBytes: 0 }, 'ok', /no limit/],
     ['memory', {}, 'ok', /268 MB, allkeys-lru/],
   ])('%s %#', (name, over, level, detail) => {
-    expect(finding(redisFindings({ ...facts, ...over }), name)).toMatchObject({ level, detail: expect.stringMatching(detail) as unknown });
+    expect(finding(redisFindings({ ...facts, ...over }), name)).toMatchObject({
+      level,
+      detail: expect.stringMatching(detail) as unknown,
+    });
   });
 });
 

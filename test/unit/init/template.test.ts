@@ -12,8 +12,14 @@ const parse = (text: string): ReturnType<typeof parseConfig> => parseConfig(text
 describe('the text that init writes', () => {
   test('is accepted by the schema and says what it is', () => {
     const config = parse(configTemplate({ pipeline: 'shop', brokers, topics: null }));
-    expect(config).toMatchObject({ pipeline: 'shop', kafka: { brokers }, bigquery: { project: 'my-project', write: 'storage' } });
-    expect(topicSpecs(config).map(({ name, partitions, config: keys }) => [name, partitions.count, keys['retention.ms']])).toEqual([
+    expect(config).toMatchObject({
+      pipeline: 'shop',
+      kafka: { brokers },
+      bigquery: { project: 'my-project', write: 'storage' },
+    });
+    expect(
+      topicSpecs(config).map(({ name, partitions, config: keys }) => [name, partitions.count, keys['retention.ms']]),
+    ).toEqual([
       ['events', 6, '604800000'],
       ['logs', 4, '2592000000'],
       ['analytics', 6, '259200000'],
@@ -23,9 +29,12 @@ describe('the text that init writes', () => {
     ]);
   });
 
-  test.each(['1', 'true', 'my shop: one', '#', 'a"b', "it's", 'null', '- x'])('keeps the pipeline name %j', (pipeline) => {
-    expect(parse(configTemplate({ pipeline, brokers, topics: null })).pipeline).toBe(pipeline);
-  });
+  test.each(['1', 'true', 'my shop: one', '#', 'a"b', "it's", 'null', '- x'])(
+    'keeps the pipeline name %j',
+    (pipeline) => {
+      expect(parse(configTemplate({ pipeline, brokers, topics: null })).pipeline).toBe(pipeline);
+    },
+  );
 
   test('every commented-out setting is one that the schema accepts', () => {
     const text = configTemplate({ pipeline: 'shop', brokers, topics: null })
@@ -42,7 +51,11 @@ describe('the text that init writes', () => {
     const config = parse(text);
     expect(config.kafka).toMatchObject({ tls: {}, sasl: { mechanism: 'scram-sha-512' }, connectTimeout: 5000 });
     expect(config.roles.events?.start).toBe('earliest');
-    expect(config.postgres?.backups).toMatchObject({ repository: './backups', walArchive: { slot: 'kpipe_wal' }, keep: { full: 7 } });
+    expect(config.postgres?.backups).toMatchObject({
+      repository: './backups',
+      walArchive: { slot: 'kpipe_wal' },
+      keep: { full: 7 },
+    });
     expect(config.bigquery).toMatchObject({ endpoint: 'http://127.0.0.1:9050', grpcEndpoint: '127.0.0.1:9060' });
     expect(config.contexts['prod']).toMatchObject({ protected: true });
   });
@@ -68,7 +81,10 @@ describe('from a cluster', () => {
     assert(
       property(option(topics, { nil: {} }), (observed) => {
         const entries = Object.fromEntries(
-          Object.entries(observed).map(([name, topic]) => [name, entryOf({ id: '', replicationFactor: 2, inherited: {}, ...topic })]),
+          Object.entries(observed).map(([name, topic]) => [
+            name,
+            entryOf({ id: '', replicationFactor: 2, inherited: {}, ...topic }),
+          ]),
         );
         const specs = topicSpecs(parse(configTemplate({ pipeline: 'p', brokers, topics: entries })));
         for (const [name, topic] of Object.entries(observed)) {

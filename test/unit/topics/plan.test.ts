@@ -22,7 +22,14 @@ function spec(over: Partial<TopicSpec> = {}): TopicSpec {
 }
 
 function topic(over: Partial<ObservedTopic> = {}): ObservedTopic {
-  return { id: 'id-1', partitions: 6, replicationFactor: 3, overrides: {}, inherited: { 'retention.ms': String(7 * day) }, ...over };
+  return {
+    id: 'id-1',
+    partitions: 6,
+    replicationFactor: 3,
+    overrides: {},
+    inherited: { 'retention.ms': String(7 * day) },
+    ...over,
+  };
 }
 
 function state(topics: Readonly<Record<string, ObservedTopic>>, over: Partial<TopicsState> = {}): TopicsState {
@@ -60,47 +67,148 @@ describe('what a plan says', () => {
   test.each<[string, Partial<TopicSpec>, Partial<ObservedTopic>, Partial<Change>[]]>([
     ['in sync', { config: { 'retention.ms': '5' } }, { overrides: { 'retention.ms': '5' } }, []],
     ['another key of the topic stays', {}, { overrides: { 'segment.ms': '5' } }, []],
-    ["a broker's equal value is not the topic's own", { config: { 'min.insync.replicas': '2' } }, { inherited: { 'min.insync.replicas': '2' } }, [
-      { kind: 'config', key: 'min.insync.replicas', from: null, to: '2', reason: "declared; the brokers' 2 is in effect now", risk: 'none' },
-    ]],
-    ['a list with a space', { config: { 'cleanup.policy': 'compact, delete' } }, { overrides: { 'cleanup.policy': 'compact,delete' } }, []],
-    ['a double that Kafka shortened', { config: { 'min.cleanable.dirty.ratio': '0.50' } }, { overrides: { 'min.cleanable.dirty.ratio': '0.5' } }, []],
+    [
+      "a broker's equal value is not the topic's own",
+      { config: { 'min.insync.replicas': '2' } },
+      { inherited: { 'min.insync.replicas': '2' } },
+      [
+        {
+          kind: 'config',
+          key: 'min.insync.replicas',
+          from: null,
+          to: '2',
+          reason: "declared; the brokers' 2 is in effect now",
+          risk: 'none',
+        },
+      ],
+    ],
+    [
+      'a list with a space',
+      { config: { 'cleanup.policy': 'compact, delete' } },
+      { overrides: { 'cleanup.policy': 'compact,delete' } },
+      [],
+    ],
+    [
+      'a double that Kafka shortened',
+      { config: { 'min.cleanable.dirty.ratio': '0.50' } },
+      { overrides: { 'min.cleanable.dirty.ratio': '0.5' } },
+      [],
+    ],
     ['a boolean in capitals', { config: { preallocate: 'TRUE' } }, { overrides: { preallocate: 'true' } }, []],
-    ['retention raised', { config: { 'retention.ms': String(14 * day) } }, { overrides: { 'retention.ms': String(7 * day) } }, [
-      { key: 'retention.ms', from: '604800000', to: '1209600000', risk: 'none', warnings: [] },
-    ]],
-    ['retention lowered', { config: { 'retention.ms': String(day) } }, { overrides: { 'retention.ms': String(7 * day) } }, [
-      { key: 'retention.ms', risk: 'high', warnings: ['records older than 1d expire'] },
-    ]],
-    ['retention no longer unlimited', { config: { 'retention.ms': String(day) } }, { overrides: { 'retention.ms': '-1' } }, [{ risk: 'high' }]],
-    ["lowered below the brokers' value", { config: { 'retention.ms': String(day) } }, {}, [{ from: null, risk: 'high' }]],
-    ['retention made unlimited', { config: { 'retention.ms': '-1' } }, { overrides: { 'retention.ms': '5' } }, [{ risk: 'none' }]],
-    ['compaction switched on', { config: { 'cleanup.policy': 'compact' } }, { inherited: { 'cleanup.policy': 'delete' } }, [{ risk: 'high' }]],
-    ['more in-sync replicas than the topic has', { replicationFactor: 1, config: { 'min.insync.replicas': '2' } }, { replicationFactor: 1 }, [
-      { risk: 'high', warnings: ['the topic has 1 replica: every write with acks=all would fail'] },
-    ]],
-    ['fewer in-sync replicas', { config: { 'min.insync.replicas': '1' } }, { overrides: { 'min.insync.replicas': '2' } }, [{ risk: 'low' }]],
-    ['more partitions of a keyed topic', { keyed: true, partitions: { count: 12, basis: '12 consumers', atLeast: false } }, {}, [
-      { kind: 'partitions', from: 6, to: 12, reason: '12 consumers', risk: 'high', warnings: ['keyed topic: key → partition mapping changes for new records'] },
-    ]],
-    ['more partitions of another', { partitions: { count: 7, basis: 'count', atLeast: false } }, {}, [{ kind: 'partitions', risk: 'low', reason: 'declared' }]],
-    ['another replication factor', { replicationFactor: 2 }, {}, [{ kind: 'replication', from: 3, to: 2, risk: 'high' }]],
-    ['dead letters in more partitions', { partitions: { count: 1, basis: 'dead letters of events', atLeast: true } }, {}, []],
+    [
+      'retention raised',
+      { config: { 'retention.ms': String(14 * day) } },
+      { overrides: { 'retention.ms': String(7 * day) } },
+      [{ key: 'retention.ms', from: '604800000', to: '1209600000', risk: 'none', warnings: [] }],
+    ],
+    [
+      'retention lowered',
+      { config: { 'retention.ms': String(day) } },
+      { overrides: { 'retention.ms': String(7 * day) } },
+      [{ key: 'retention.ms', risk: 'high', warnings: ['records older than 1d expire'] }],
+    ],
+    [
+      'retention no longer unlimited',
+      { config: { 'retention.ms': String(day) } },
+      { overrides: { 'retention.ms': '-1' } },
+      [{ risk: 'high' }],
+    ],
+    [
+      "lowered below the brokers' value",
+      { config: { 'retention.ms': String(day) } },
+      {},
+      [{ from: null, risk: 'high' }],
+    ],
+    [
+      'retention made unlimited',
+      { config: { 'retention.ms': '-1' } },
+      { overrides: { 'retention.ms': '5' } },
+      [{ risk: 'none' }],
+    ],
+    [
+      'compaction switched on',
+      { config: { 'cleanup.policy': 'compact' } },
+      { inherited: { 'cleanup.policy': 'delete' } },
+      [{ risk: 'high' }],
+    ],
+    [
+      'more in-sync replicas than the topic has',
+      { replicationFactor: 1, config: { 'min.insync.replicas': '2' } },
+      { replicationFactor: 1 },
+      [{ risk: 'high', warnings: ['the topic has 1 replica: every write with acks=all would fail'] }],
+    ],
+    [
+      'fewer in-sync replicas',
+      { config: { 'min.insync.replicas': '1' } },
+      { overrides: { 'min.insync.replicas': '2' } },
+      [{ risk: 'low' }],
+    ],
+    [
+      'more partitions of a keyed topic',
+      { keyed: true, partitions: { count: 12, basis: '12 consumers', atLeast: false } },
+      {},
+      [
+        {
+          kind: 'partitions',
+          from: 6,
+          to: 12,
+          reason: '12 consumers',
+          risk: 'high',
+          warnings: ['keyed topic: key → partition mapping changes for new records'],
+        },
+      ],
+    ],
+    [
+      'more partitions of another',
+      { partitions: { count: 7, basis: 'count', atLeast: false } },
+      {},
+      [{ kind: 'partitions', risk: 'low', reason: 'declared' }],
+    ],
+    [
+      'another replication factor',
+      { replicationFactor: 2 },
+      {},
+      [{ kind: 'replication', from: 3, to: 2, risk: 'high' }],
+    ],
+    [
+      'dead letters in more partitions',
+      { partitions: { count: 1, basis: 'dead letters of events', atLeast: true } },
+      {},
+      [],
+    ],
   ])('%s', (_name, declared, observed, changes) => {
-    expect(planOne(spec(declared), state({ events: topic(observed) }))).toEqual(changes.map((change) => expect.objectContaining(change) as unknown));
+    expect(planOne(spec(declared), state({ events: topic(observed) }))).toEqual(
+      changes.map((change) => expect.objectContaining(change) as unknown),
+    );
   });
 
   test.each([
     [{ records: 0n, unread: [] }, 'low', ['no record is older than 1d now']],
     [{ records: 12n, unread: [] }, 'low', ['expires about 12 records older than 1d; every role has read them']],
-    [{ records: 12n, unread: [{ role: 'events', records: 5n }] }, 'high', ['expires about 12 records older than 1d; role events has not read 5 of them']],
+    [
+      { records: 12n, unread: [{ role: 'events', records: 5n }] },
+      'high',
+      ['expires about 12 records older than 1d; role events has not read 5 of them'],
+    ],
   ] as const)('retention lowered with evidence %#', (expiry, risk, warnings) => {
-    const now = state({ events: topic({ overrides: { 'retention.ms': String(7 * day) } }) }, { expiries: new Map([['events', expiry]]) });
-    expect(planOne(spec({ config: { 'retention.ms': String(day) } }), now)).toEqual([expect.objectContaining({ risk, warnings })]);
+    const now = state(
+      { events: topic({ overrides: { 'retention.ms': String(7 * day) } }) },
+      { expiries: new Map([['events', expiry]]) },
+    );
+    expect(planOne(spec({ config: { 'retention.ms': String(day) } }), now)).toEqual([
+      expect.objectContaining({ risk, warnings }),
+    ]);
   });
 
   test('topics in sync with the keys that stay, and topics that are nobody’s', () => {
-    const now = state({ events: topic({ overrides: { 'segment.ms': '5', 'flush.ms': '1' } }), stranger: topic(), 'events.dlq': topic() }, {});
+    const now = state(
+      {
+        events: topic({ overrides: { 'segment.ms': '5', 'flush.ms': '1' } }),
+        stranger: topic(),
+        'events.dlq': topic(),
+      },
+      {},
+    );
     const plan = planTopics([spec()], now, new Set(['events', 'events.dlq']));
     expect(plan).toEqual({
       clusterId: 'cluster-1',
@@ -115,12 +223,22 @@ describe('what a plan says', () => {
 
 describe('what Kafka cannot do is refused', () => {
   test.each<[string, Partial<TopicSpec>, Readonly<Record<string, ObservedTopic>>, number, RegExp]>([
-    ['fewer partitions', { partitions: { count: 5, basis: 'count', atLeast: false } }, { events: topic() }, 3, /6 → 5 partitions/],
+    [
+      'fewer partitions',
+      { partitions: { count: 5, basis: 'count', atLeast: false } },
+      { events: topic() },
+      3,
+      /6 → 5 partitions/,
+    ],
     ['more replicas than brokers', { replicationFactor: 4 }, {}, 3, /4 replicas need as many brokers; 3 are up/],
     ['one broker', {}, {}, 1, /3 replicas need as many brokers; 1 is up/],
   ])('%s', (_name, declared, topics, brokers, message) => {
     expect(() => planOne(spec(declared), state(topics, { brokers }))).toThrowError(
-      expect.objectContaining({ code: 'KPIPE_REFUSED', exitCode: 4, message: expect.stringMatching(message) as unknown }),
+      expect.objectContaining({
+        code: 'KPIPE_REFUSED',
+        exitCode: 4,
+        message: expect.stringMatching(message) as unknown,
+      }),
     );
   });
 
@@ -140,10 +258,18 @@ const specs = uniqueArray(
     config: configs,
   }),
   { selector: ({ name }) => name },
-).map((all) => all.map(({ name, count, replicationFactor, config }) => spec({ name, replicationFactor, config, partitions: { count, basis: 'count', atLeast: false } })));
+).map((all) =>
+  all.map(({ name, count, replicationFactor, config }) =>
+    spec({ name, replicationFactor, config, partitions: { count, basis: 'count', atLeast: false } }),
+  ),
+);
 const states = dictionary(
   constantFrom('a', 'b', 'c', 'e'),
-  record({ partitions: integer({ min: 1, max: 6 }), replicationFactor: integer({ min: 1, max: 3 }), overrides: configs }),
+  record({
+    partitions: integer({ min: 1, max: 6 }),
+    replicationFactor: integer({ min: 1, max: 3 }),
+    overrides: configs,
+  }),
 ).map((topics) => state(Object.fromEntries(Object.entries(topics).map(([name, observed]) => [name, topic(observed)]))));
 
 /** The cluster after the changes: a model that shares no code with the planner. */
@@ -153,7 +279,12 @@ function after(now: TopicsState, changes: readonly Change[]): TopicsState {
     const before = topics.get(change.topic) ?? topic({ id: `new-${change.topic}`, partitions: 0 });
     switch (change.kind) {
       case 'create':
-        topics.set(change.topic, { ...before, partitions: change.to.partitions, replicationFactor: change.to.replicationFactor, overrides: change.to.config });
+        topics.set(change.topic, {
+          ...before,
+          partitions: change.to.partitions,
+          replicationFactor: change.to.replicationFactor,
+          overrides: change.to.config,
+        });
         break;
       case 'config':
         topics.set(change.topic, { ...before, overrides: { ...before.overrides, [change.key]: change.to } });
@@ -206,9 +337,19 @@ describe('properties', () => {
     assert(
       property(states, constantFrom('a', 'b', 'c'), (now, name) => {
         const hash = hashState(now, [name]);
-        const elsewhere = { ...now, observedAtMs: 1, brokers: 1, names: [], topics: new Map(now.topics).set('z', topic()) };
+        const elsewhere = {
+          ...now,
+          observedAtMs: 1,
+          brokers: 1,
+          names: [],
+          topics: new Map(now.topics).set('z', topic()),
+        };
         expect(hashState(elsewhere, [name])).toBe(hash);
-        const touched = topic({ id: 'another', ...now.topics.get(name), overrides: { ...now.topics.get(name)?.overrides, 'flush.ms': '77' } });
+        const touched = topic({
+          id: 'another',
+          ...now.topics.get(name),
+          overrides: { ...now.topics.get(name)?.overrides, 'flush.ms': '77' },
+        });
         expect(hashState({ ...now, topics: new Map(now.topics).set(name, touched) }, [name])).not.toBe(hash);
         expect(hashState({ ...now, clusterId: 'other' }, [name])).not.toBe(hash);
       }),

@@ -8,7 +8,9 @@ function specsOf(yaml: string): ReturnType<typeof topicSpecs> {
 postgres: {primary: 'postgres://kpipe@127.0.0.1:5432/kpipe'}
 bigquery: {project: p, dataset: d}
 `;
-  return topicSpecs(parseConfig(`pipeline: test\nkafka: {brokers: [127.0.0.1:9092]}\n${yaml}${stores}`, 'kpipe.yaml', {}));
+  return topicSpecs(
+    parseConfig(`pipeline: test\nkafka: {brokers: [127.0.0.1:9092]}\n${yaml}${stores}`, 'kpipe.yaml', {}),
+  );
 }
 
 describe('partitions from the declared basis', () => {
@@ -31,7 +33,10 @@ describe('configuration', () => {
     ['retention: 7d', { 'retention.ms': '604800000' }],
     ['retention: unlimited', { 'retention.ms': '-1' }],
     ['config: {retention.ms: 5}', { 'retention.ms': '5' }],
-    ['retention: 1h, config: {preallocate: true, max.message.bytes: 1000012}', { 'retention.ms': '3600000', preallocate: 'true', 'max.message.bytes': '1000012' }],
+    [
+      'retention: 1h, config: {preallocate: true, max.message.bytes: 1000012}',
+      { 'retention.ms': '3600000', preallocate: 'true', 'max.message.bytes': '1000012' },
+    ],
   ])('%s', (keys, config) => {
     const [spec] = specsOf(`topics: {events: {partitions: 1, ${keys}}}`);
     expect(spec?.config).toEqual(config);
@@ -39,13 +44,21 @@ describe('configuration', () => {
 
   test('retention said twice is refused', () => {
     expect(() => specsOf('topics: {events: {partitions: 1, retention: 7d, config: {retention.ms: 5}}}')).toThrowError(
-      expect.objectContaining({ code: 'KPIPE_CONFIG_INVALID', message: expect.stringContaining('topics.events') as unknown }),
+      expect.objectContaining({
+        code: 'KPIPE_CONFIG_INVALID',
+        message: expect.stringContaining('topics.events') as unknown,
+      }),
     );
   });
 
   test('more in-sync replicas than replicas are refused', () => {
-    expect(() => specsOf('topics: {events: {partitions: 1, replicationFactor: 1, config: {min.insync.replicas: 2}}}')).toThrowError(
-      expect.objectContaining({ code: 'KPIPE_CONFIG_INVALID', message: expect.stringContaining('min.insync.replicas 2') as unknown }),
+    expect(() =>
+      specsOf('topics: {events: {partitions: 1, replicationFactor: 1, config: {min.insync.replicas: 2}}}'),
+    ).toThrowError(
+      expect.objectContaining({
+        code: 'KPIPE_CONFIG_INVALID',
+        message: expect.stringContaining('min.insync.replicas 2') as unknown,
+      }),
     );
   });
 });
@@ -58,7 +71,9 @@ roles:
 `;
 
   test('follow from the roles, replicated and acked as the source', () => {
-    const specs = specsOf(`topics: {events: {partitions: 6, replicationFactor: 2, config: {min.insync.replicas: 2}}}${roles}`);
+    const specs = specsOf(
+      `topics: {events: {partitions: 6, replicationFactor: 2, config: {min.insync.replicas: 2}}}${roles}`,
+    );
     expect(specs.map(({ name, origin }) => [name, origin])).toEqual([
       ['events', 'declared'],
       ['events.dlq', 'deadLetters'],
@@ -77,12 +92,17 @@ roles:
   test('a declared one is as declared', () => {
     const specs = specsOf(`topics: {events: {partitions: 6}, events.dlq: {partitions: 3, retention: 1d}}${roles}`);
     expect(specs.filter(({ name }) => name === 'events.dlq')).toEqual([
-      expect.objectContaining({ origin: 'declared', partitions: { count: 3, basis: 'count', atLeast: false }, config: { 'retention.ms': '86400000' } }),
+      expect.objectContaining({
+        origin: 'declared',
+        partitions: { count: 3, basis: 'count', atLeast: false },
+        config: { 'retention.ms': '86400000' },
+      }),
     ]);
   });
 
   test('two roles with one dead-letter topic make one, as the better replicated source', () => {
-    const specs = specsOf(`topics: {events: {partitions: 6, replicationFactor: 1}, analytics: {partitions: 6, replicationFactor: 3}}
+    const specs =
+      specsOf(`topics: {events: {partitions: 6, replicationFactor: 1}, analytics: {partitions: 6, replicationFactor: 3}}
 roles:
   events: {topic: events, group: g1, deadLetters: all.dlq}
   analytics: {topic: analytics, group: g2, deadLetters: all.dlq}
@@ -93,7 +113,8 @@ roles:
   });
 
   test('events and analytics are keyed, logs and dead letters are not', () => {
-    const specs = specsOf(`topics: {events: {partitions: 1}, logs: {partitions: 1}, analytics: {partitions: 1}, other: {partitions: 1}}
+    const specs =
+      specsOf(`topics: {events: {partitions: 1}, logs: {partitions: 1}, analytics: {partitions: 1}, other: {partitions: 1}}
 roles:
   events: {topic: events, group: g1, deadLetters: d1}
   logs: {topic: logs, group: g2, deadLetters: d2}

@@ -7,8 +7,24 @@ import { doctorView } from '../../../src/cli/views/doctor.ts';
 test('doctor: a line a check, the next step below what is not well', () => {
   const checks = [
     { name: 'cluster', store: 'kafka', ok: true, level: 'ok', detail: 'abc, 3 brokers', next: null, ms: 12 },
-    { name: 'topics', store: 'kafka', ok: false, level: 'fail', detail: 'missing: events', next: 'kpipe topics apply', ms: 12 },
-    { name: 'primary clock', store: 'postgres', ok: true, level: 'warn', detail: '+3000 ms', next: 'synchronise the clocks', ms: 40 },
+    {
+      name: 'topics',
+      store: 'kafka',
+      ok: false,
+      level: 'fail',
+      detail: 'missing: events',
+      next: 'kpipe topics apply',
+      ms: 12,
+    },
+    {
+      name: 'primary clock',
+      store: 'postgres',
+      ok: true,
+      level: 'warn',
+      detail: '+3000 ms',
+      next: 'synchronise the clocks',
+      ms: 40,
+    },
   ] as const;
   expect(doctorView({ checks }, viewOn(paletteFor('stdout', { NO_COLOR: '1' })))).toMatchInlineSnapshot(`
     "kafka 12ms

@@ -82,7 +82,14 @@ describe('topics apply', () => {
   });
 
   test('partly done says what is and what is not', () => {
-    const failed = [{ change: retention, code: 'KPIPE_KAFKA_FAILED', message: 'changing the configuration failed', next: 'kpipe doctor' }];
+    const failed = [
+      {
+        change: retention,
+        code: 'KPIPE_KAFKA_FAILED',
+        message: 'changing the configuration failed',
+        next: 'kpipe doctor',
+      },
+    ];
     expect(applyView({ ...result, done: [created], failed, notDone: [partitions] }, view)).toMatchInlineSnapshot(`
       "done     events.dlq  create  1 partition × 3 replicas, retention.ms 30d
       failed   events  retention.ms  3d → 7d
@@ -95,8 +102,24 @@ describe('topics apply', () => {
 });
 
 test('topics list', () => {
-  const known = { exists: true, partitions: 6, replicationFactor: 3, underReplicated: 0, offline: 0, retentionMs: 604_800_000, records: 1234567n };
-  const unknown = { exists: false, partitions: null, replicationFactor: null, underReplicated: null, offline: null, retentionMs: null, records: null };
+  const known = {
+    exists: true,
+    partitions: 6,
+    replicationFactor: 3,
+    underReplicated: 0,
+    offline: 0,
+    retentionMs: 604_800_000,
+    records: 1234567n,
+  };
+  const unknown = {
+    exists: false,
+    partitions: null,
+    replicationFactor: null,
+    underReplicated: null,
+    offline: null,
+    retentionMs: null,
+    records: null,
+  };
   const topics = [
     { topic: 'events', ...known, origin: 'declared', roles: ['events'] },
     { topic: 'events.dlq', ...unknown, origin: 'deadLetters', roles: ['events'] },
@@ -122,8 +145,24 @@ test('topics describe', () => {
       roles: ['events'],
       replicationFactor: 2,
       partitions: [
-        { partition: 0, leader: 1, replicas: [1, 2], isr: [1], logStartOffset: 5n, highWatermark: 1005n, records: 1000n },
-        { partition: 1, leader: null, replicas: [2, 1], isr: [2], logStartOffset: null, highWatermark: null, records: null },
+        {
+          partition: 0,
+          leader: 1,
+          replicas: [1, 2],
+          isr: [1],
+          logStartOffset: 5n,
+          highWatermark: 1005n,
+          records: 1000n,
+        },
+        {
+          partition: 1,
+          leader: null,
+          replicas: [2, 1],
+          isr: [2],
+          logStartOffset: null,
+          highWatermark: null,
+          records: null,
+        },
       ],
       config: [
         { key: 'min.insync.replicas', value: '1', source: 'broker', declared: '2' },
