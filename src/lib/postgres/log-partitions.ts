@@ -58,8 +58,8 @@ async function makePartition(client: PoolClient, day: number): Promise<void> {
   await client.query(`alter table kpipe.logs attach partition kpipe.${name} for values from (${from}) to (${to})`);
 }
 
-/** Every column of kpipe.logs but the generated one. */
-const logColumns = [
+/** The columns of kpipe.logs that the role fills, in the order of its COPY; `search` is generated. */
+export const copiedColumns = [
   'ts',
   'observed_ts',
   'kafka_offset',
@@ -76,8 +76,9 @@ const logColumns = [
   'body',
   'attributes',
   'resource',
-  'received_at',
 ] as const;
+
+const logColumns = [...copiedColumns, 'received_at'] as const;
 
 /**
  * Drops the partitions that hold only days beyond the retention and one day more; answers their names. Not CONCURRENTLY:

@@ -2,28 +2,9 @@ import type { LogRow } from '../records/log.ts';
 import type { LogLine } from '../records/log-line.ts';
 import type { Claim, Sink } from '../runtime/sink.ts';
 import type { CopyRows } from './copy-binary.ts';
-import { dropExpiredPartitions, ensureLogPartitions } from './log-partitions.ts';
+import { copiedColumns, dropExpiredPartitions, ensureLogPartitions } from './log-partitions.ts';
 import { inTransaction, type Pool } from './pool.ts';
 import { openPostgresSink, type PostgresSinkOptions } from './postgres-sink.ts';
-
-const columns = [
-  'ts',
-  'observed_ts',
-  'kafka_offset',
-  'partition',
-  'line',
-  'severity_number',
-  'unstructured',
-  'sanitised',
-  'topic',
-  'severity_text',
-  'service_name',
-  'trace_id',
-  'span_id',
-  'body',
-  'attributes',
-  'resource',
-] as const;
 
 export interface LogSinkOptions extends PostgresSinkOptions {
   readonly retentionMs: number;
@@ -39,7 +20,7 @@ export async function openLogSink(options: LogSinkOptions): Promise<Sink<LogRow>
   const sink = await openPostgresSink<LogRow>(options, {
     role: options.role,
     table: 'kpipe.logs',
-    columns,
+    columns: copiedColumns,
     key: ['kafka_offset', 'partition', 'line', 'ts', 'topic'],
     encode: encodeLogs,
     offsetOf: (row) => row.offset,
