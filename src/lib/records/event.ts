@@ -2,7 +2,7 @@ import type { SourceRecord } from '../ports.ts';
 import { dead, deadBy, type Decoded } from './decoded.ts';
 import { JsonScanner, storableSlice, type Member } from './json-scan.ts';
 import { decodeJsonString, keyOf, scanValue, storableText } from './text.ts';
-import { parseEpochMs, parseRfc3339, type Timestamp } from './timestamp.ts';
+import { isStorableMs, parseEpochMs, parseRfc3339, type Timestamp } from './timestamp.ts';
 
 /**
  * An event as it is stored: CloudEvents 1.0 in structured or binary mode, or bare JSON with the same attribute names.
@@ -245,7 +245,9 @@ function decodeBinaryMode(record: SourceRecord, { scanner, defaultSource }: Deco
   if (extensions.size > 0) {
     gathered.extensions = Buffer.from(JSON.stringify(Object.fromEntries(extensions)));
   }
-  const problem = record.value === null ? null : takeBody(record.value, contentType, scanner, gathered);
+  // No bytes are no data, whatever the content type.
+  const hasBody = record.value !== null && record.value.length > 0;
+  const problem = hasBody ? takeBody(record.value, contentType, scanner, gathered) : null;
   return problem ?? finish(record, gathered, defaultSource);
 }
 
@@ -327,6 +329,9 @@ function finish(record: SourceRecord, gathered: Attributes, defaultSource: Buffe
   const time = timeOf(gathered, record.timestampMs);
   if (typeof time === 'string') {
     return deadBy(time);
+  }
+  if (!isStorableMs(record.timestampMs)) {
+    return deadBy('timestamp_range');
   }
   return {
     kind: 'row',

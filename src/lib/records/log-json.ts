@@ -39,7 +39,9 @@ export function decodeLogObject(value: Buffer, scanner: JsonScanner): Decoded<re
   const members = scanner.members.slice(0, scanner.memberCount).map((member) => ({ ...member }));
   const escapes = [...scanner.unstorableEscapes];
   const found = findFields(value, members);
-  const taken = new Set(Object.values(found).map((entry) => entry.member));
+  // An object is more than the name or id in it (`service: {name, version}`): it stays among the attributes too.
+  const named = [found.service, found.traceId, found.spanId].filter((entry) => entry?.member.kind === 'object');
+  const taken = new Set(Object.values(found).flatMap((entry) => (named.includes(entry) ? [] : [entry.member])));
   const object: LogObject = { value, escapes, found };
   const time = timeOf(object);
   if (typeof time === 'string') {
@@ -52,7 +54,7 @@ export function decodeLogObject(value: Buffer, scanner: JsonScanner): Decoded<re
     row: [
       {
         time,
-        severity: level === undefined ? unspecifiedSeverity : severityOf(object, level),
+        severity: level === undefined ? nestedSeverity(object, members) : severityOf(object, level),
         service: nameOf(object, 'service'),
         traceId: nameOf(object, 'traceId'),
         spanId: nameOf(object, 'spanId'),
@@ -137,6 +139,14 @@ function timeOf(object: LogObject): Timestamp | null | TimestampFault {
 function severityOf(object: LogObject, entry: Member): Severity {
   const text = textOf(object, entry);
   return entry.kind === 'number' ? severityFromLevel(Number(text)) : severityFromName(text);
+}
+
+/** ECS without dots: `log: {level}`. */
+function nestedSeverity(object: LogObject, members: readonly Member[]): Severity {
+  const log = members.findLast((entry) => entry.kind === 'object' && keyOf(object.value, entry) === 'log');
+  const inner: unknown = log === undefined ? undefined : JSON.parse(textOf(object, log));
+  const level = isRecord(inner) ? inner['level'] : undefined;
+  return typeof level === 'string' ? severityFromName(storableText(level)) : unspecifiedSeverity;
 }
 
 /** A string, or the `name` or `id` of an object (ECS nests `service: {name}`, `trace: {id}`). */

@@ -4,8 +4,8 @@ import { deadBy, dead, type Decoded } from './decoded.ts';
 import type { JsonScanner } from './json-scan.ts';
 import { emptyObject, type LogLine } from './log-line.ts';
 import { severityFromName } from './severity.ts';
-import { keyOf, storableText } from './text.ts';
-import { maxMs, type Timestamp } from './timestamp.ts';
+import { keyOf, storableText, textStart } from './text.ts';
+import { isStorableMs, type Timestamp } from './timestamp.ts';
 
 /**
  * OTLP/JSON (OpenTelemetry protocol, `ExportLogsServiceRequest` or one `LogRecord`): proto3's JSON mapping, so 64-bit
@@ -21,7 +21,9 @@ const anyValue = z.looseObject({
   kvlistValue: z.looseObject({ values: z.array(z.unknown()).optional() }).optional(),
 });
 const keyValue = z.looseObject({ key: z.string(), value: anyValue.optional() });
-const nanos = z.union([z.string().regex(/^\d{1,20}$/), z.number()]).transform((value) => BigInt(value));
+const nanos = z
+  .union([z.string().regex(/^\d{1,20}$/), z.number().nonnegative().refine(Number.isInteger)])
+  .transform((value) => BigInt(value));
 const logRecord = z.looseObject({
   timeUnixNano: nanos.optional(),
   observedTimeUnixNano: nanos.optional(),
@@ -42,15 +44,21 @@ const exportRequest = z.looseObject({
 });
 type KeyValues = readonly z.output<typeof keyValue>[];
 
+/** A LogRecord has no other fields: an object that also holds a `message` is some logger's own, and loses nothing. */
+const recordFields = new Set([...Object.keys(logRecord.shape), 'droppedAttributesCount', 'flags', 'eventName']);
+/** The table counts a record's lines in a smallint. */
+const maxLines = 32_767;
+
 /** The lines of an OTLP document, or null when the object is not one. The scanner has just scanned it. */
 export function decodeOtlp(value: Buffer, scanner: JsonScanner): Decoded<readonly LogLine[]> | null {
   const names = new Set(scanner.members.slice(0, scanner.memberCount).map((member) => keyOf(value, member)));
   const isExport = names.has('resourceLogs');
-  if (!isExport && !names.has('timeUnixNano') && !names.has('observedTimeUnixNano') && !names.has('severityNumber')) {
+  if (!isExport && !isLogRecord(names)) {
     return null;
   }
   const sanitised = scanner.unstorableEscapes.length > 0;
-  const document: unknown = JSON.parse(value.toString());
+  // A byte order mark is no JSON to JSON.parse.
+  const document: unknown = JSON.parse(value.toString('utf8', textStart(value) ?? 0));
   if (!isExport) {
     const parsed = logRecord.safeParse(document);
     return parsed.success ? lines([lineOf(parsed.data, [], sanitised)]) : null;
@@ -64,7 +72,17 @@ export function decodeOtlp(value: Buffer, scanner: JsonScanner): Decoded<readonl
       (scope.logRecords ?? []).map((record) => lineOf(record, resource?.attributes ?? [], sanitised)),
     ),
   );
+  if (rows.length > maxLines) {
+    return dead('too_large', `the OTLP export holds ${rows.length} log records`);
+  }
   return rows.length === 0 ? dead('schema', 'the OTLP export holds no log record') : lines(rows);
+}
+
+function isLogRecord(names: ReadonlySet<string>): boolean {
+  return (
+    ['timeUnixNano', 'observedTimeUnixNano', 'severityNumber'].some((name) => names.has(name)) &&
+    [...names].every((name) => recordFields.has(name))
+  );
 }
 
 function lines(rows: readonly (LogLine | null)[]): Decoded<readonly LogLine[]> {
@@ -82,11 +100,11 @@ function lineOf(record: z.output<typeof logRecord>, resource: KeyValues, sanitis
     time,
     severity: {
       number: record.severityNumber ?? severityFromName(record.severityText ?? '').number,
-      text: record.severityText ?? null,
+      text: storableOrNull(record.severityText),
     },
-    service: service === undefined ? null : storableText(service),
-    traceId: record.traceId ?? null,
-    spanId: record.spanId ?? null,
+    service: storableOrNull(service),
+    traceId: storableOrNull(record.traceId),
+    spanId: storableOrNull(record.spanId),
     body: storableText(bodyText(record.body)),
     attributes: jsonOf(record.attributes ?? []),
     resource: jsonOf(resource),
@@ -95,9 +113,13 @@ function lineOf(record: z.output<typeof logRecord>, resource: KeyValues, sanitis
   };
 }
 
+function storableOrNull(text: string | undefined): string | null {
+  return text === undefined ? null : storableText(text);
+}
+
 function fromNanos(value: bigint): Timestamp | 'timestamp_range' {
   const ms = Number(value / 1_000_000n);
-  return ms > maxMs ? 'timestamp_range' : { ms, micros: Number((value / 1000n) % 1000n) };
+  return !isStorableMs(ms) ? 'timestamp_range' : { ms, micros: Number((value / 1000n) % 1000n) };
 }
 
 function bodyText(body: z.output<typeof anyValue> | undefined): string {
@@ -112,16 +134,25 @@ function plainValue(value: z.output<typeof anyValue>): unknown {
     return Number.isSafeInteger(number) ? number : String(value.intValue);
   }
   if (value.arrayValue !== undefined) {
-    return (value.arrayValue.values ?? []).map((item) => plainValue(anyValue.parse(item)));
+    return (value.arrayValue.values ?? []).map(plainItem);
   }
   if (value.kvlistValue !== undefined) {
-    return plainObject((value.kvlistValue.values ?? []).map((item) => keyValue.parse(item)));
+    const entries = z.array(keyValue).safeParse(value.kvlistValue.values ?? []);
+    return entries.success ? plainObject(entries.data) : value.kvlistValue.values;
   }
   return value.stringValue ?? value.boolValue ?? value.doubleValue ?? value.bytesValue ?? null;
 }
 
+/** What is no AnyValue stays as it is. */
+function plainItem(item: unknown): unknown {
+  const value = anyValue.safeParse(item);
+  return value.success ? plainValue(value.data) : item;
+}
+
 function plainObject(entries: KeyValues): Record<string, unknown> {
-  return Object.fromEntries(entries.map(({ key, value }) => [key, value === undefined ? null : plainValue(value)]));
+  return Object.fromEntries(
+    entries.map(({ key, value }) => [storableText(key), value === undefined ? null : plainValue(value)]),
+  );
 }
 
 function jsonOf(entries: KeyValues): Buffer {

@@ -6,6 +6,7 @@ import { decodeOtlp } from './log-otlp.ts';
 import { decodeLogText } from './log-text.ts';
 import type { LogLine } from './log-line.ts';
 import { storableText, textStart } from './text.ts';
+import { isStorableMs } from './timestamp.ts';
 
 /** The lines of one record: one, or those of an OTLP export. */
 export interface LogRow {
@@ -37,6 +38,9 @@ export function createLogDecoder(options: LogDecoderOptions): LogDecoder {
     }
     if (value.length > options.limits.maxValueBytes) {
       return dead('too_large', `the value has ${value.length} bytes`);
+    }
+    if (!isStorableMs(record.timestampMs)) {
+      return deadBy('timestamp_range');
     }
     const lines = decodeLines(value, scanner);
     return lines.kind === 'dead'

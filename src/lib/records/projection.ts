@@ -244,7 +244,7 @@ function checkedText(text: string, type: ColumnType): string | typeof wrongType 
     case 'uuid':
       return /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i.test(text) ? text.toLowerCase() : wrongType;
     case 'date':
-      return typeof parseRfc3339(`${text}T00:00:00Z`) === 'string' ? wrongType : text;
+      return typeof parseRfc3339(`${text}T00:00:00Z`) === 'string' ? wrongType : inPostgres(text);
     case 'timestamptz':
       return timeText(parseRfc3339(text), type);
     case 'jsonb':
@@ -261,15 +261,25 @@ function timeText(time: Timestamp | string, type: ColumnType): string | typeof w
   const iso = new Date(time.ms).toISOString();
   switch (type) {
     case 'timestamptz':
-      // ISO years outside 0–9999 have a sign and six digits, which PostgreSQL would misread.
-      return /^\d{4}-/.test(iso) ? `${iso.slice(0, -1)}${String(time.micros).padStart(3, '0')}Z` : wrongType;
+      return inPostgres(`${iso.slice(0, -1)}${String(time.micros).padStart(3, '0')}Z`);
     case 'date':
-      return /^\d{4}-/.test(iso) ? iso.slice(0, 10) : wrongType;
+      return inPostgres(iso.slice(0, iso.indexOf('T')));
     case 'text':
       return iso;
     default:
       return wrongType;
   }
+}
+
+/**
+ * ISO 8601 as PostgreSQL reads it: ISO's year 0000 is 1 BC there. ISO years outside 0–9999 have a sign and six digits,
+ * which it would misread.
+ */
+function inPostgres(iso: string): string | typeof wrongType {
+  if (iso.startsWith('0000-')) {
+    return `0001${iso.slice(4)} BC`;
+  }
+  return /^\d{4}-/.test(iso) ? iso : wrongType;
 }
 
 /** A row's final state after a batch: of the changes to one key the last one in offset order. */

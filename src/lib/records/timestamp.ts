@@ -13,7 +13,7 @@ export interface Timestamp {
 
 /** PostgreSQL's timestamptz: 4714-11-24 BC up to the end of 294276 AD. */
 const minMs = -210_866_803_200_000;
-export const maxMs = 9_224_318_015_999_000;
+const maxMs = 9_224_318_015_999_000;
 
 const pattern = /^(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])(\d{2}):(\d{2}))$/;
 /** Dates that some clock can write but that lie outside a four-digit year: 294277-…, -005000-…, +275760-…. */
@@ -47,14 +47,20 @@ function daysSinceEpoch(year: number, month: number, day: number): number {
   return era * 146_097 + dayOfEra - 719_468;
 }
 
+/** Whether a timestamptz can hold it. Kafka's own timestamps are a producer's word too. */
+export function isStorableMs(ms: number): boolean {
+  return ms >= minMs && ms <= maxMs;
+}
+
 /** Milliseconds since the epoch, as a JSON number's text. */
 export function parseEpochMs(text: string): Timestamp | TimestampFault {
   const value = Number(text);
-  if (!Number.isFinite(value) || value < minMs || value > maxMs) {
+  if (!isStorableMs(value)) {
     return 'timestamp_range';
   }
   const ms = Math.floor(value);
-  return { ms, micros: Math.floor((value - ms) * 1000) };
+  // Just below a whole millisecond the difference rounds up to one.
+  return { ms, micros: Math.min(999, Math.floor((value - ms) * 1000)) };
 }
 
 function isDate(year: number, month: number, day: number): boolean {
