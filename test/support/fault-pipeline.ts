@@ -1,0 +1,187 @@
+import type { Admin, Kafka } from 'kafkajs';
+import { Client } from 'pg';
+import { afterAll, afterEach, expect, inject } from 'vitest';
+
+import { loadConfig, type Config } from '../../src/lib/config/load.ts';
+import { createKafkaJs } from '../../src/lib/kafka/kafkajs.ts';
+import { GroupMembers } from './group-members.ts';
+import { JournalledProducer } from './journalled-producer.ts';
+import { pipelineDirectory } from './pipeline-file.ts';
+import { kpipe, root, runProgram, type Running } from './run-kpipe.ts';
+import { createDatabase, uniqueTopic } from './servers.ts';
+import type { RecordMaker } from './fault-records.ts';
+import type { Seeded } from './seeded.ts';
+import { TopicReader } from './topic-reader.ts';
+
+export type FaultRole = 'events' | 'logs' | 'analytics';
+
+export interface FaultPipelineOptions {
+  readonly role: FaultRole;
+  readonly partitions: number;
+  readonly maxRows?: number;
+  readonly drainDeadline?: string;
+  /** Where kpipe finds PostgreSQL, when not straight at the server. */
+  readonly postgres?: { readonly host: string; readonly port: number };
+}
+
+/** One role with a database, topics and a group of its own, and what a test needs to watch it from outside. */
+export interface FaultPipeline {
+  readonly role: FaultRole;
+  readonly topic: string;
+  readonly deadLetterTopic: string;
+  readonly group: string;
+  readonly partitions: number;
+  readonly config: Config;
+  readonly kafka: Kafka;
+  readonly admin: Admin;
+  readonly members: GroupMembers;
+  /** The test's own connection, past any proxy. */
+  readonly database: Client;
+  readonly databaseUrl: string;
+  readonly openProducer: (random: Seeded, make: RecordMaker) => Promise<JournalledProducer>;
+  readonly openReader: (topic: string) => Promise<TopicReader>;
+  /** Another connection to the test's database; closed after the file. */
+  readonly connect: () => Promise<Client>;
+  /** `kpipe consume ROLE`, in a process of its own. */
+  readonly consume: (...flags: string[]) => Running;
+}
+
+/** Call it at the top level of a test file. What it starts ends with the file; a consumer that is left, with its test. */
+export async function faultPipeline(options: FaultPipelineOptions): Promise<FaultPipeline> {
+  const { role, partitions } = options;
+  const servers = inject('servers');
+  const database = await createDatabase();
+  const directory = pipelineDirectory();
+  const topic = uniqueTopic(`fault-${role}`);
+  const group = uniqueTopic(`fault-${role}-group`);
+  const deadLetterTopic = `${topic}.dlq`;
+  const { host, port } = options.postgres ?? servers.postgres;
+  const url = `postgres://kpipe:\${file:${servers.postgres.passwordFile}}@${host}:${port}/${database.name}`;
+  const dataset = topic.replaceAll('-', '_');
+  const file = directory.write(pipelineText({ ...options, servers, topic, group, deadLetterTopic, url, dataset }));
+  const config = loadConfig({ file, cwd: '/', env: process.env });
+
+  const kafka = await createKafkaJs(config.kafka, 'fault-test');
+  const admin = kafka.admin();
+  await admin.connect();
+  const members = await GroupMembers.open(config.kafka, group);
+  afterAll(async () => {
+    await members.evictAll();
+    await members.close();
+    await admin.deleteGroups([group]).catch(() => undefined);
+    await admin.deleteTopics({ topics: [topic, deadLetterTopic] }).catch(() => undefined);
+    await admin.disconnect();
+  });
+
+  const closers: (() => Promise<void>)[] = [];
+  afterAll(async () => {
+    await Promise.all(closers.map((close) => close()));
+  });
+  const connect = async (): Promise<Client> => {
+    const client = new Client({ connectionString: database.url, application_name: 'fault-test' });
+    client.on('error', () => undefined);
+    await client.connect();
+    closers.push(() => client.end());
+    return client;
+  };
+  await run(['topics', 'apply', '-c', file, '--yes'], directory.options);
+  if (role !== 'analytics') {
+    await run(['migrate', '-c', file], directory.options);
+  }
+
+  const running = new Set<Running>();
+  afterEach(async () => {
+    const left = [...running];
+    left.forEach(({ child }) => child.kill('SIGKILL'));
+    await Promise.all(left.map(({ ended }) => ended));
+  });
+  return {
+    role,
+    topic,
+    deadLetterTopic,
+    group,
+    partitions,
+    config,
+    kafka,
+    admin,
+    members,
+    database: await connect(),
+    databaseUrl: database.url,
+    connect,
+    openProducer: async (random, make) => {
+      const producer = await JournalledProducer.open({ kafka, topic, partitions, random, make });
+      closers.push(() => producer.close());
+      return producer;
+    },
+    openReader: async (name) => {
+      const reader = await TopicReader.open(kafka, admin, name);
+      closers.push(() => reader.close());
+      return reader;
+    },
+    consume: (...flags) => {
+      const args = [`${root}bin/run.js`, 'consume', role, '-c', file, ...flags];
+      const consumer = runProgram(process.execPath, args, directory.options);
+      consumer.child.stdin.end();
+      running.add(consumer);
+      void consumer.ended.then(() => running.delete(consumer));
+      return consumer;
+    },
+  };
+}
+
+async function run(args: readonly string[], options: Parameters<typeof kpipe>[1]): Promise<void> {
+  const { code, stderr } = await kpipe(args, options);
+  expect(code, `kpipe ${args.join(' ')}: ${stderr}`).toBe(0);
+}
+
+interface PipelineText extends FaultPipelineOptions {
+  readonly servers: ReturnType<typeof inject<'servers'>>;
+  readonly topic: string;
+  readonly group: string;
+  readonly deadLetterTopic: string;
+  readonly url: string;
+  readonly dataset: string;
+}
+
+function pipelineText(of: PipelineText): string {
+  const projections = `
+      - match: {type: 'account.*'}
+        table: public.accounts
+        key: {account: {from: data.account, type: text}}
+        columns:
+          seq: {from: data.seq, type: bigint}
+          amount: {from: data.amount, type: bigint}
+          changed_at: {from: time, type: timestamptz}
+        deleteOn: [account.closed]`;
+  const { bigquery } = of.servers;
+  return `
+pipeline: faults
+kafka:
+  brokers: [${of.servers.brokers.join(', ')}]
+  sessionTimeout: 6s
+topics:
+  ${of.topic}:
+    partitions: ${of.partitions}
+    replicationFactor: ${Math.min(3, of.servers.brokers.length)}
+    retention: 7d
+roles:
+  ${of.role}:
+    topic: ${of.topic}
+    group: ${of.group}
+    deadLetters: ${of.deadLetterTopic}
+    batch: {maxRows: ${of.maxRows ?? 50}, maxBytes: 1MB, maxWait: 50ms}
+    drainDeadline: ${of.drainDeadline ?? '30s'}${of.role === 'events' ? `\n    projections:${projections}` : ''}
+postgres:
+  primary: '${of.url}'
+${
+  of.role === 'analytics' && bigquery !== null
+    ? `bigquery:
+  project: ${bigquery.project}
+  dataset: ${of.dataset}
+  table: events
+  endpoint: ${bigquery.endpoint}
+  grpcEndpoint: ${bigquery.grpcEndpoint}`
+    : ''
+}
+`;
+}
