@@ -345,11 +345,13 @@ const watchEffects = `
   create table public.balances (account text primary key, total bigint not null, events bigint not null);
   create function public.add_to_balance() returns trigger language plpgsql as $$
   begin
-    insert into public.balances as b values (new.data->>'account', (new.data->>'amount')::bigint, 1)
-    on conflict (account) do update set total = b.total + excluded.total, events = b.events + 1;
+    insert into public.balances as b
+      select data->>'account', sum((data->>'amount')::bigint), count(*) from inserted group by 1
+    on conflict (account) do update set total = b.total + excluded.total, events = b.events + excluded.events;
     return null;
   end $$;
-  create trigger add_to_balance after insert on kpipe.events for each row execute function public.add_to_balance();
+  create trigger add_to_balance after insert on kpipe.events referencing new table as inserted
+    for each statement execute function public.add_to_balance();
 
   create table public.account_seen (account text primary key, seq bigint not null);
   create table public.order_violation (account text not null, seq bigint not null, after bigint not null);

@@ -51,6 +51,21 @@ function connectionString(url: Secret): string {
   return text;
 }
 
+/**
+ * The function that ends the pool. Connections in use get a second; then they are cut, since a statement that hangs must
+ * not hold up the end, and the server rolls their transactions back. Call it when the pool is new.
+ */
+export function poolEnd(pool: Pool): () => Promise<void> {
+  const inUse = new Set<PoolClient>();
+  pool.on('acquire', (client) => inUse.add(client));
+  pool.on('release', (_error, client) => inUse.delete(client));
+  return async () => {
+    const cut = setTimeout(() => inUse.forEach((client) => void client.end()), 1000);
+    await pool.end();
+    clearTimeout(cut);
+  };
+}
+
 /** The pool's only connection errors, as kpipe's. Used around whatever a command asks of the database. */
 export async function asking<Result>(pool: Pool, ask: (pool: Pool) => Promise<Result>): Promise<Result> {
   try {

@@ -3,7 +3,7 @@ import type { TopicPartition } from '../ports.ts';
 import type { Sink } from '../runtime/sink.ts';
 import { claimPartition } from './consumer-offsets.ts';
 import { kindOfFailure, postgresError } from './failures.ts';
-import { asking, type Pool } from './pool.ts';
+import { asking, poolEnd, type Pool } from './pool.ts';
 import { TableWriter, type BulkTable } from './table-writer.ts';
 
 /** What every role that ends in PostgreSQL has in common. */
@@ -19,8 +19,9 @@ export interface PostgresSinkOptions {
 
 /** A sink on one table, positions in kpipe.consumer_offset. @throws KPIPE_SCHEMA_MISSING, KPIPE_POSTGRES_UNREACHABLE */
 export async function openPostgresSink<Row>(options: PostgresSinkOptions, table: BulkTable<Row>): Promise<Sink<Row>> {
-  await requireSchema(options.pool, options.role, table.table);
   const { pool, statementTimeoutMs } = options;
+  const end = poolEnd(pool);
+  await requireSchema(pool, options.role, table.table);
   // One writer a partition: each remembers by itself whether repeats are about.
   const writers = new Map<number, TableWriter<Row>>();
   return {
@@ -42,7 +43,7 @@ export async function openPostgresSink<Row>(options: PostgresSinkOptions, table:
     },
     classify: (error) => (error instanceof KpipeError || kindOfFailure(error) === 'configuration' ? 'fatal' : 'retry'),
     describe: (error) => postgresError(error, pool.options),
-    close: () => pool.end(),
+    close: end,
   };
 }
 

@@ -240,20 +240,21 @@ export class RoleRun<Row> {
   async #drainAll(): Promise<void> {
     this.#draining = true;
     this.#edges.source.quiesce();
-    const deadline = setTimeout(() => this.#giveUp.abort(), this.#role.drainDeadlineMs);
+    const expired = Promise.withResolvers<'late'>();
+    const deadline = setTimeout(() => {
+      this.#giveUp.abort();
+      expired.resolve('late');
+    }, this.#role.drainDeadlineMs);
     const workers = [...this.#workers.values()];
-    await Promise.all(workers.map((worker) => worker.flush()));
-    clearTimeout(deadline);
-    if (this.#giveUp.signal.aborted) {
-      this.#failure ??= new KpipeError(
-        'KPIPE_DRAIN_DEADLINE',
-        `role ${this.#role.name} could not write what it had read in time`,
-        {
-          next: 'nothing is lost: the next start reads it again',
-        },
-      );
+    const written = Promise.all(workers.map((worker) => worker.flush()));
+    if ((await Promise.race([written, expired.promise])) === 'late') {
+      // A statement may hang for longer than anybody waits; its transaction decides what became of it.
+      workers.forEach((worker) => void worker.abandon());
+      this.#failure ??= drainDeadlineError(this.#role.name);
     }
-    await this.#mirror();
+    // The positions are true without the mirror: a group that does not answer holds up no end.
+    await Promise.race([this.#mirror(), expired.promise]);
+    clearTimeout(deadline);
   }
 
   /** Tells the group where the role stands, for lag tools. What fails here is told again a second later. */
@@ -331,4 +332,10 @@ export class RoleRun<Row> {
       );
     }
   }
+}
+
+function drainDeadlineError(role: string): KpipeError {
+  return new KpipeError('KPIPE_DRAIN_DEADLINE', `role ${role} could not write what it had read in time`, {
+    next: 'nothing is lost: the next start reads it again',
+  });
 }

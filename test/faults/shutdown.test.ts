@@ -1,0 +1,75 @@
+import { describe, expect, test } from 'vitest';
+
+import { DeliveryChecker } from '../support/checker.ts';
+import { resultOf, sumOf } from '../support/consume-result.ts';
+import { faultPipeline } from '../support/fault-pipeline.ts';
+import { eventMaker } from '../support/fault-records.ts';
+import { Holds } from '../support/holds.ts';
+import { faultSeed, seeded } from '../support/seeded.ts';
+
+const partitions = 4;
+const drainDeadlineMs = 5000;
+/** More than one fetch brings. */
+const recordCount = 30_000;
+const seed = faultSeed();
+
+describe(`SIGTERM (seed ${seed})`, async () => {
+  const pipeline = await faultPipeline({
+    role: 'events',
+    partitions,
+    maxRows: 500,
+    drainDeadline: `${drainDeadlineMs}ms`,
+  });
+  const random = seeded(seed);
+  const producer = await pipeline.openProducer(random, eventMaker(random, partitions));
+  const checker = await DeliveryChecker.open(pipeline, producer);
+  const holds = await Holds.install(pipeline);
+
+  test('finishes the write in hand and drains: exit 0 within the deadline, and the next run begins where this one ended', async () => {
+    await producer.produce(recordCount);
+    // Held until the signal is on its way, so that it comes in the middle of the backlog.
+    await holds.hold('after COPY');
+    const consumer = pipeline.consume('--json');
+    await holds.held('after COPY');
+    const told = performance.now();
+    consumer.child.kill('SIGTERM');
+    await holds.release('after COPY');
+    const first = await resultOf(consumer);
+    expect(performance.now() - told).toBeLessThan(drainDeadlineMs);
+
+    const { position } = await checker.check();
+    expect(sumOf(first, ({ nextOffset }) => BigInt(nextOffset))).toBe(position);
+    expect(position).toBeGreaterThan(0n);
+    expect(position).toBeLessThan(BigInt(recordCount));
+    const mirrored = await pipeline.admin.fetchOffsets({ groupId: pipeline.group, topics: [pipeline.topic] });
+    expect(mirrored.flatMap((topic) => topic.partitions).reduce((sum, { offset }) => sum + BigInt(offset), 0n)).toBe(
+      position,
+    );
+
+    const second = await resultOf(pipeline.consume('--until-drained', '--json'));
+    const ends = new Map(first.partitions.map(({ partition, nextOffset }) => [partition, nextOffset]));
+    expect(second.partitions.map(({ partition, firstOffset }) => [partition, firstOffset])).toEqual([...ends]);
+    expect(first.totals.records + second.totals.records).toBe(recordCount);
+    const { repeatedDeadLetters } = await checker.checkDrained();
+    expect(repeatedDeadLetters).toBe(0);
+  });
+
+  test('ends at the deadline when the write in hand cannot be finished: exit 1, and nothing is lost', async () => {
+    await producer.produce(400);
+    await holds.hold('inside COPY');
+    const consumer = pipeline.consume();
+    await holds.held('inside COPY');
+    const told = performance.now();
+    consumer.child.kill('SIGTERM');
+    const { code, stderr } = await consumer.ended;
+    expect(stderr).toContain('KPIPE_DRAIN_DEADLINE');
+    expect(code).toBe(1);
+    expect(performance.now() - told).toBeLessThan(drainDeadlineMs + 8000);
+    await holds.release('inside COPY');
+    await holds.backendsGone();
+
+    await checker.check();
+    await resultOf(pipeline.consume('--until-drained', '--json'));
+    await checker.checkDrained();
+  });
+});
