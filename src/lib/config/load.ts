@@ -91,7 +91,7 @@ export function parseConfig(text: string, file: string, env: ConfigLocation['env
   if (!parsed.success) {
     throw invalid(parsed.error.issues, { file, yaml, lines, contextName });
   }
-  refuseReadableSecrets(parsed.data, file);
+  refuseReadableSecrets(raw, file);
   return seal(parsed.data, file, contextName ?? null, scope);
 }
 
@@ -201,12 +201,12 @@ function unionMessage(issue: z.core.$ZodIssueInvalidUnion): string {
   return closest === undefined ? issue.message : `${closest.path.join('.')} ${explain(closest)}`.trim();
 }
 
-/** `file:line:column: ` of the value at the path, looked up in the chosen context first. */
+/** `file:line:column: ` of the value at the path, or of what is nearest to it; the chosen context goes first. */
 function position(path: readonly (string | number)[], place: Place): string {
-  const candidates = place.contextName === undefined ? [path] : [['contexts', place.contextName, ...path], path];
-  for (const candidate of candidates) {
-    for (let depth = candidate.length; depth > 0; depth -= 1) {
-      const offset = startOf(candidate.slice(0, depth), place.yaml);
+  const roots = place.contextName === undefined ? [[]] : [['contexts', place.contextName], []];
+  for (let depth = path.length; depth > 0; depth -= 1) {
+    for (const root of roots) {
+      const offset = startOf([...root, ...path.slice(0, depth)], place.yaml);
       if (offset !== undefined) {
         const { line, col } = place.lines.linePos(offset);
         return `${place.file}:${line}:${col}: `;
@@ -269,9 +269,11 @@ function unwrap(schema: unknown): unknown[] {
   return inner === undefined ? [schema] : unwrap(inner);
 }
 
-/** A literal secret in a file that others can read is refused, as ssh does with keys. */
-function refuseReadableSecrets(document: ConfigDocument, file: string): void {
-  const holder = literalSecret(document);
+/** A literal secret in a file that others can read is refused, as ssh does with keys; in any of its contexts. */
+function refuseReadableSecrets(raw: unknown, file: string): void {
+  const holder = sealedValues(raw, [])
+    .find(({ text }) => isLiteralSecret(text))
+    ?.path.join('.');
   if (holder === undefined || !existsSync(file)) {
     return;
   }
@@ -283,25 +285,25 @@ function refuseReadableSecrets(document: ConfigDocument, file: string): void {
   }
 }
 
-function literalSecret(document: ConfigDocument): string | undefined {
-  const { sasl } = document.kafka;
-  const plain: readonly (readonly [string, string | undefined])[] = [
-    ['kafka.sasl.password', sasl !== undefined && 'password' in sasl ? sasl.password : undefined],
-    ['kafka.sasl.token', sasl !== undefined && 'token' in sasl ? sasl.token : undefined],
-    ['postgres.backups.encryption.key', document.postgres?.backups?.encryption?.key],
-  ];
-  const literal = plain.find(([, value]) => value !== undefined && !isReference(value));
-  if (literal !== undefined) {
-    return literal[0];
+interface SealedValue {
+  readonly path: readonly string[];
+  readonly text: string;
+}
+
+function sealedValues(value: unknown, path: readonly string[]): readonly SealedValue[] {
+  if (typeof value === 'string') {
+    const inContext = path[0] === 'contexts' ? path.slice(2) : path;
+    const pattern = inContext.map((part) => (/^\d+$/.test(part) ? '*' : part)).join('.');
+    return sealedPaths.has(pattern) ? [{ path, text: value }] : [];
   }
-  const urls: readonly (readonly [string, string | undefined])[] = [
-    ['postgres.primary', document.postgres?.primary],
-    ...(document.postgres?.replicas ?? []).map(
-      (replica, index) => [`postgres.replicas.${index}.url`, replica.url] as const,
-    ),
-    ['redis.url', document.redis?.url],
-  ];
-  return urls.find(([, url]) => url !== undefined && hasLiteralPassword(url))?.[0];
+  return typeof value === 'object' && value !== null
+    ? Object.entries(value).flatMap(([key, inner]) => sealedValues(inner, [...path, key]))
+    : [];
+}
+
+/** A URL is secret for the password in it. */
+function isLiteralSecret(text: string): boolean {
+  return /^[a-z]+:\/\//.test(text) ? hasLiteralPassword(text) : !isReference(text);
 }
 
 function hasLiteralPassword(url: string): boolean {

@@ -85,14 +85,17 @@ export const columnTypes = [
 ] as const;
 
 const projectedColumn = z.strictObject({ from: recordPath, type: z.enum(columnTypes) });
+/** Equal numerics (1.0, 1.00) and equal documents have several texts: a batch could not tell that they are one row. */
+const keyColumn = z.strictObject({
+  from: recordPath,
+  type: z.enum(columnTypes).exclude(['numeric', 'jsonb']),
+});
 
 const projection = z
   .strictObject({
     match: z.strictObject({ type: typePattern, source: z.string().optional() }),
     table: tableName,
-    key: z
-      .record(identifier, projectedColumn)
-      .refine((key) => Object.keys(key).length > 0, 'needs at least one column'),
+    key: z.record(identifier, keyColumn).refine((key) => Object.keys(key).length > 0, 'needs at least one column'),
     columns: z.record(identifier, projectedColumn).default({}),
     deleteOn: z.array(typePattern).default([]),
   })

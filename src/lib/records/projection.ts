@@ -65,7 +65,7 @@ export function createProjector(
 }
 
 function compile(config: ProjectionConfig, index: number): CompiledProjection {
-  const columnsOf = (columns: ProjectionConfig['key']): Column[] =>
+  const columnsOf = (columns: ProjectionConfig['columns']): Column[] =>
     Object.entries(columns).map(([name, { from, type }]) => ({ name, path: from.split('.'), type }));
   const matchesType = typeMatcher([config.match.type]);
   return {
