@@ -1,6 +1,6 @@
 /**
  * Text that came from data, made safe for a terminal: C0 and C1 controls, DEL, bidirectional overrides, line and
- * paragraph separators, zero-width and tag characters and lone surrogates are shown as escapes. A tab stays a space.
+ * paragraph separators, zero-width and tag characters and lone surrogates are shown as escapes.
  * `stripVTControlCharacters` is not enough: it leaves CR, BS, C1 strings and bidi marks.
  */
 const unsafe =

@@ -86,10 +86,8 @@ export function formatDuration(ms: number): string {
 
 /** `41 GB`, `8.2 MB`, `512 B` (powers of ten, as in kpipe.yaml). */
 export function formatSize(bytes: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
-  const power = bytes < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3));
-  const value = bytes / 1000 ** power;
-  return `${power === 0 || value >= 100 ? Math.round(value) : Number(value.toFixed(1))} ${units[power] ?? 'B'}`;
+  const { digits, power } = scaled(bytes, 5);
+  return `${power === 0 ? Math.round(bytes) : digits} ${['B', 'kB', 'MB', 'GB', 'TB', 'PB'][power] ?? 'B'}`;
 }
 
 /** `4.1k`, `2.1M`, `210`: for columns where the order matters more than the digits. */
@@ -97,8 +95,17 @@ export function formatCount(count: number): string {
   if (Math.abs(count) < 1000) {
     return Number.isInteger(count) ? String(count) : count.toFixed(count < 10 ? 1 : 0);
   }
-  const units = ['', 'k', 'M', 'G', 'T'];
-  const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.abs(count)) / 3));
-  const value = count / 1000 ** power;
-  return `${value >= 100 ? Math.round(value) : Number(value.toFixed(1))}${units[power] ?? ''}`;
+  const { digits, power } = scaled(count, 4);
+  return `${digits}${['', 'k', 'M', 'G', 'T'][power] ?? ''}`;
+}
+
+/** Two or three digits and the power of a thousand: 999,960 rounds to 1 million, not to 1000 thousand. */
+function scaled(value: number, maxPower: number): { readonly digits: number; readonly power: number } {
+  for (let power = 0; ; power += 1) {
+    const exact = value / 1000 ** power;
+    const digits = Math.abs(exact) >= 99.95 ? Math.round(exact) : Number(exact.toFixed(1));
+    if (Math.abs(digits) < 1000 || power === maxPower) {
+      return { digits, power };
+    }
+  }
 }
