@@ -500,7 +500,7 @@ describe('what cannot be stored', () => {
       `<1>1 - - - - - ${'[a]'.repeat(50_000)}x`,
       `level=info ${'a=1 '.repeat(100_000)}"`,
       `msg="${'\\"'.repeat(200_000)}`,
-      `${'a'.repeat(300_000)}`,
+      'a'.repeat(300_000),
       `<1>1 ${' '.repeat(300_000)}`,
       `level=${'='.repeat(300_000)} a=b`,
     ]) {

@@ -220,7 +220,7 @@ describe('the last change of a key', () => {
         );
         const byOffset = (left: ProjectionChange, right: ProjectionChange): number =>
           Number(left.offset - right.offset);
-        expect([...lastChanges(changes)].sort(byOffset)).toEqual(expected);
+        expect(lastChanges(changes).toSorted(byOffset)).toEqual(expected);
       }),
     );
   });
