@@ -9,7 +9,7 @@ export type Meaning =
   /** A dead letter with this reason code. */
   | { readonly kind: 'dead'; readonly reason: string };
 
-export type StoredContent = EventContent | LineContent;
+export type StoredContent = EventContent | LineContent | ViewContent;
 
 export interface EventContent {
   readonly table: 'events';
@@ -26,6 +26,12 @@ export interface LineContent {
   readonly body: string;
   readonly service: string;
   readonly n: number;
+}
+
+export interface ViewContent {
+  readonly table: 'views';
+  readonly n: number;
+  readonly note: string;
 }
 
 export interface MadeRecord {
@@ -124,5 +130,22 @@ export function logMaker(random: Seeded, partitions: number): RecordMaker {
     const value = Buffer.from(JSON.stringify({ time: Date.now(), level: 'info', service, message: body, n }));
     const content: LineContent = { table: 'logs', body, service, n };
     return { key: null, partition, value, meaning: { kind: 'stored', id: `line-${n}`, content } };
+  };
+}
+
+/** Page views without a key. Each record is a row of its own, also one that says again what another said. */
+export function viewMaker(random: Seeded, partitions: number): RecordMaker {
+  let n = 0;
+  return () => {
+    n += 1;
+    const partition = random.below(partitions);
+    const id = random.chance(0.05) ? `view-${1 + random.below(n)}` : `view-${n}`;
+    if (random.chance(0.03)) {
+      const value = event({ id, type: 'page.viewed', data: { n }, time: 'yesterday' });
+      return { key: null, partition, value, meaning: { kind: 'dead', reason: 'invalid_timestamp' } };
+    }
+    const data = { n, note: random.pick(notes) };
+    const value = event({ id, type: 'page.viewed', data, time: new Date(startMs + n).toISOString() });
+    return { key: null, partition, value, meaning: { kind: 'stored', id, content: { table: 'views', ...data } } };
   };
 }
