@@ -98,7 +98,7 @@ export class LagScreenFeed {
   #draw(report: LagReport): Partial<ScreenModel> {
     this.#trends = new Map(
       report.roles.map((group) => {
-        const lag = group.lagRecords === null ? null : Number(group.lagRecords);
+        const lag = group.lagRecords;
         return [group.group, [...(this.#trends.get(group.group) ?? []), lag].slice(-trendLength)];
       }),
     );
@@ -116,7 +116,7 @@ export class LagScreenFeed {
       key: escapeControls(group.group),
       cells: groupCells(group, lossAlarmMs).map(safe),
       trend: this.#trends.get(group.group) ?? [],
-      lag: Number(group.lagRecords ?? -1),
+      lag: group.lagRecords ?? -1,
       time: group.timeLagMs ?? -1,
       severity: lagStatuses.indexOf(group.status),
       partitions: group.partitions.map((partition) => ({

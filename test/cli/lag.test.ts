@@ -61,7 +61,7 @@ describe('kpipe lag', () => {
       protocol: 'classic',
       state: 'Empty',
       members: 0,
-      lagRecords: String(records - read),
+      lagRecords: records - read,
       timeLagMethod: 'record',
       inPerSec: null,
       drainMs: null,
@@ -142,7 +142,7 @@ describe('kpipe lag --watch without a terminal', () => {
       .split('\n')
       .map((line) => JSON.parse(line) as Document);
     expect(documents.length).toBeGreaterThanOrEqual(3);
-    expect(documents.map(({ roles }) => roles[0]?.['lagRecords'])).toEqual(documents.map(() => '25'));
+    expect(documents.map(({ roles }) => roles[0]?.['lagRecords'])).toEqual(documents.map(() => 25));
     expect(documents[0]?.roles[0]?.['inPerSec']).toBeNull();
     expect(documents.at(-1)?.roles[0]?.['inPerSec']).toBe(0);
   });

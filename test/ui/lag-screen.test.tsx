@@ -19,13 +19,13 @@ function partitionLag(partition: number, over: Partial<PartitionLag> = {}): Part
     position: 90n,
     highWatermark: 100n,
     logStartOffset: 0n,
-    lagRecords: 10n,
+    lagRecords: 10,
     timeLagMs: 1900,
     timeLagMethod: 'record',
     inPerSec: 1,
     outPerSec: 1,
     lossInMs: 600_000_000,
-    lostRecords: 0n,
+    lostRecords: 0,
     member: 'shop@10.0.0.1',
     status: 'ok',
     reason: null,
@@ -37,17 +37,17 @@ function partitionLag(partition: number, over: Partial<PartitionLag> = {}): Part
 const events = groupLag({
   role: 'events',
   group: 'kpipe-events',
-  lagRecords: 1204n,
+  lagRecords: 1204,
   timeLagMs: 1900,
   inPerSec: 4100,
   outPerSec: 4300,
   drainMs: 6000,
-  partitions: [partitionLag(0), partitionLag(1, { lagRecords: 1194n, status: 'warn' })],
+  partitions: [partitionLag(0), partitionLag(1, { lagRecords: 1194, status: 'warn' })],
 });
 const logs = groupLag({
   role: 'logs',
   group: 'kpipe-logs',
-  lagRecords: 88_310n,
+  lagRecords: 88_310,
   timeLagMs: 252_000,
   timeLagMethod: 'estimate',
   drainMs: null,
@@ -61,7 +61,7 @@ const analytics = groupLag({
   group: 'kpipe-analytics',
   state: 'Empty',
   members: 0,
-  lagRecords: 2_100_000n,
+  lagRecords: 2_100_000,
   timeLagMs: 248_400_000,
   lossInMs: 10_800_000,
   status: 'stop',
@@ -231,7 +231,7 @@ describe('a look that fails', () => {
     feed.show({ kind: 'failed', error: new KpipeError('KPIPE_KAFKA_UNREACHABLE', 'no Kafka broker answered') });
     await shows(/STALE: no Kafka broker answered/);
     expect(frame()[2]).toContain('1,204');
-    feed.show({ kind: 'report', report: report([groupLag({ lagRecords: 7n })]) });
+    feed.show({ kind: 'report', report: report([groupLag({ lagRecords: 7 })]) });
     await vi.waitFor(() => expect(frame().join('\n')).not.toContain('STALE'));
     expect(frame()[2]).toMatch(/ 7 /);
   });
@@ -239,7 +239,7 @@ describe('a look that fails', () => {
 
 describe('the lag over time', () => {
   test('is drawn from the looks', async () => {
-    const { shows } = screen(...[0n, 50n, 100n].map((lagRecords) => report([groupLag({ lagRecords })])));
+    const { shows } = screen(...[0, 50, 100].map((lagRecords) => report([groupLag({ lagRecords })])));
     await shows(/▁▅█/);
   });
 

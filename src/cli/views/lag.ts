@@ -130,11 +130,11 @@ function plain(text: string): Span {
 }
 
 /** `1,204`, `88,310`, `2.1M`. */
-function countCell(records: bigint | null): Span {
+function countCell(records: number | null): Span {
   if (records === null) {
     return unknown;
   }
-  return plain(records < 1_000_000n ? records.toLocaleString('en-US') : formatCount(Number(records)));
+  return plain(records < 1_000_000 ? records.toLocaleString('en-US') : formatCount(records));
 }
 
 /** `1.9s`; `~4m` is an estimate. */

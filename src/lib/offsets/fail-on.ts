@@ -143,9 +143,9 @@ function actualOf(group: GroupLag, { metric, limit }: FailCondition): Actual {
         ? { value: Number.POSITIVE_INFINITY }
         : orReason(group.drainMs, 'drainMs');
     case 'lag':
-      return orReason(group.lagRecords === null ? null : Number(group.lagRecords), 'lagRecords');
+      return orReason(group.lagRecords, 'lagRecords');
     case 'lost':
-      return { value: Number(group.lostRecords) };
+      return { value: group.lostRecords };
     case 'in':
       return orReason(group.inPerSec, 'inPerSec');
     case 'out':

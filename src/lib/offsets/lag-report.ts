@@ -15,7 +15,7 @@ export interface LagReport {
 
 export interface LagFigures {
   /** Offsets between the position and the high watermark; 0 where only control or aborted records are left. */
-  readonly lagRecords: bigint | null;
+  readonly lagRecords: number | null;
   /** Age of the first unread record. */
   readonly timeLagMs: number | null;
   /** `record`: read from the record itself; `estimate`: interpolated. */
@@ -41,7 +41,7 @@ export interface GroupLag extends LagFigures {
   /** At the rates seen; null while the lag does not fall (`unknown.drainMs` is then `never`). */
   readonly drainMs: number | null;
   /** Records that expired before they were read. */
-  readonly lostRecords: bigint;
+  readonly lostRecords: number;
   readonly partitions: readonly PartitionLag[];
 }
 
@@ -53,7 +53,7 @@ export interface PartitionLag extends LagFigures {
   readonly position: bigint | null;
   readonly highWatermark: bigint | null;
   readonly logStartOffset: bigint | null;
-  readonly lostRecords: bigint;
+  readonly lostRecords: number;
   readonly member: string | null;
 }
 

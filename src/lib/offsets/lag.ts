@@ -27,7 +27,7 @@ function groupLag(group: GroupObservation, seen: LagObservation, history: LagHis
     members: group.members,
     positionSource: group.positionSource,
     ...figures,
-    lostRecords: partitions.reduce((lost, partition) => lost + partition.lostRecords, 0n),
+    lostRecords: partitions.reduce((lost, partition) => lost + partition.lostRecords, 0),
     ...groupStatus(group, partitions),
     partitions,
   };
@@ -41,7 +41,7 @@ type Figures = Pick<
 /** Sums and extremes over what is known; what is not known is in no sum. */
 function groupFigures(group: GroupObservation, partitions: readonly PartitionLag[]): Figures {
   const lags = partitions.flatMap(({ lagRecords }) => (lagRecords === null ? [] : [lagRecords]));
-  const lagRecords = lags.length === 0 ? null : lags.reduce((total, lag) => total + lag, 0n);
+  const lagRecords = lags.length === 0 ? null : lags.reduce((total, lag) => total + lag, 0);
   const latest = partitions.reduce<PartitionLag | null>(
     (worst, next) => ((next.timeLagMs ?? -1) > (worst?.timeLagMs ?? -1) ? next : worst),
     null,
@@ -83,15 +83,15 @@ function sum(figures: readonly (number | null)[]): number | null {
 
 type Drain = { readonly ms: number } | { readonly ms: null; readonly reason: string };
 
-function drainOf(lagRecords: bigint | null, inPerSec: number | null, outPerSec: number | null): Drain {
-  if (lagRecords === 0n) {
+function drainOf(lagRecords: number | null, inPerSec: number | null, outPerSec: number | null): Drain {
+  if (lagRecords === 0) {
     return { ms: 0 };
   }
   if (lagRecords === null || inPerSec === null || outPerSec === null) {
     return { ms: null, reason: 'the lag or its rates are not known' };
   }
   const surplus = outPerSec - inPerSec;
-  return surplus <= 0 ? { ms: null, reason: neverDrains } : { ms: Math.round((Number(lagRecords) * 1000) / surplus) };
+  return surplus <= 0 ? { ms: null, reason: neverDrains } : { ms: Math.round((lagRecords * 1000) / surplus) };
 }
 
 /**

@@ -22,7 +22,7 @@ type Known<T> = { readonly value: T; readonly reason: null } | { readonly value:
 const known = <T>(value: T): Known<T> => ({ value, reason: null });
 const notKnown = (reason: string): { readonly value: null; readonly reason: string } => ({ value: null, reason });
 
-function lagRecordsOf(partition: PartitionObservation): Known<bigint> {
+function lagRecordsOf(partition: PartitionObservation): Known<number> {
   const { position, highWatermark, logStartOffset, firstUnread } = partition;
   if (highWatermark === null || logStartOffset === null) {
     return notKnown('the log cannot be read');
@@ -30,32 +30,32 @@ function lagRecordsOf(partition: PartitionObservation): Known<bigint> {
   if (position === null) {
     // Nothing was ever read, but nothing is there to be read either.
     return highWatermark === logStartOffset && partition.positionProblem === null
-      ? known(0n)
+      ? known(0)
       : notKnown(partition.positionProblem ?? 'never started: no position yet');
   }
   if (position > highWatermark) {
     return notKnown(`the position ${position} is beyond the log's end ${highWatermark}: was the topic recreated?`);
   }
   if (firstUnread?.kind === 'nothing') {
-    return known(0n);
+    return known(0);
   }
   const from = position > logStartOffset ? position : logStartOffset;
   // The log's start and end are read one after the other: meanwhile the rest may have expired.
-  return known(highWatermark > from ? highWatermark - from : 0n);
+  return known(Math.max(0, Number(highWatermark - from)));
 }
 
 type TimeLag = Known<number> & { readonly method: LagFigures['timeLagMethod'] };
 
 function timeLagOf(
   partition: PartitionObservation,
-  lagRecords: bigint | null,
+  lagRecords: number | null,
   ends: PartitionHistory['ends'],
   nowMs: number,
 ): TimeLag {
   if (lagRecords === null) {
     return { ...notKnown('the lag is not known'), method: null };
   }
-  if (lagRecords === 0n) {
+  if (lagRecords === 0) {
     return { ...known(0), method: 'record' };
   }
   const { firstUnread, position } = partition;
@@ -126,7 +126,7 @@ export function partitionLag(
 
 function judge(
   group: GroupObservation,
-  records: Known<bigint>,
+  records: Known<number>,
   time: Known<number>,
   history: PartitionHistory,
   atMs: number,
@@ -149,17 +149,19 @@ function explain({ reason, silenceMs }: Verdict): string | null {
   return reason === null || silenceMs === null ? reason : `${reason} for ${formatDuration(silenceMs)}`;
 }
 
-function withLoss(reason: string | null, lost: bigint): string | null {
-  const loss = lost === 0n ? null : `${lost} records expired before they were read`;
+function withLoss(reason: string | null, lost: number): string | null {
+  const loss = lost === 0 ? null : `${lost} records expired before they were read`;
   return reason === null || loss === null ? (reason ?? loss) : `${reason}; ${loss}`;
 }
 
-function lostRecordsOf({ position, logStartOffset }: PartitionObservation): bigint {
-  return position !== null && logStartOffset !== null && position < logStartOffset ? logStartOffset - position : 0n;
+function lostRecordsOf({ position, logStartOffset }: PartitionObservation): number {
+  return position !== null && logStartOffset !== null && position < logStartOffset
+    ? Number(logStartOffset - position)
+    : 0;
 }
 
-function oldestUnread({ firstUnread }: PartitionObservation, lagRecords: bigint | null): number | 'none' | null {
-  if (lagRecords === 0n) {
+function oldestUnread({ firstUnread }: PartitionObservation, lagRecords: number | null): number | 'none' | null {
+  if (lagRecords === 0) {
     return 'none';
   }
   return firstUnread?.kind === 'record' && firstUnread.timestampMs >= 0 ? firstUnread.timestampMs : null;

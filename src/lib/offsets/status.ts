@@ -24,7 +24,7 @@ export function worstStatus(statuses: Iterable<LagStatus>): LagStatus {
 export interface Commit {
   readonly atMs: number;
   readonly position: bigint;
-  readonly lagRecords: bigint;
+  readonly lagRecords: number;
   /** null: not known. */
   readonly timeLagMs: number | null;
 }
@@ -33,7 +33,7 @@ export interface Judgement {
   /** Lag up to this age is trivial, whatever the records. */
   readonly allowedTimeMs: number;
   /** Lag up to this many records is trivial where its age is not known. */
-  readonly allowedRecords: bigint;
+  readonly allowedRecords: number;
   /** A pause between commits shorter than this never counts as stopped. */
   readonly minSilenceMs: number;
   /** Windows shorter than this cannot tell stall and warn. */
@@ -45,7 +45,7 @@ export interface Judgement {
 
 export const defaultJudgement: Judgement = {
   allowedTimeMs: 10_000,
-  allowedRecords: 100n,
+  allowedRecords: 100,
   minSilenceMs: 30_000,
   minWindowMs: 20_000,
   commits: 10,
@@ -53,7 +53,7 @@ export const defaultJudgement: Judgement = {
 };
 
 export interface Lag {
-  readonly lagRecords: bigint;
+  readonly lagRecords: number;
   readonly timeLagMs: number | null;
 }
 
@@ -67,7 +67,7 @@ export interface Verdict {
 
 /** Time decides where it is known: one record that has waited a day is not trivial, a thousand of this second are. */
 export function isTrivial(lag: Lag, judgement: Judgement): boolean {
-  return lag.timeLagMs === null || lag.lagRecords === 0n
+  return lag.timeLagMs === null || lag.lagRecords === 0
     ? lag.lagRecords <= judgement.allowedRecords
     : lag.timeLagMs <= judgement.allowedTimeMs;
 }

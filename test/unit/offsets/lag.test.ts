@@ -25,7 +25,7 @@ const lagOf = (partitions: readonly PartitionObservation[], over: Partial<GroupO
 describe('lag of a partition', () => {
   test('is what lies between the position and the high watermark, and the age of the first unread record', () => {
     expect(lagOf([partition()])).toMatchObject({
-      lagRecords: 600n,
+      lagRecords: 600,
       timeLagMs: 60_000,
       timeLagMethod: 'record',
       lossInMs: 7 * day - 60_000,
@@ -34,13 +34,13 @@ describe('lag of a partition', () => {
 
   test('counts from the log start where the position has expired, and tells what was lost', () => {
     const lag = lagOf([partition({ position: 100n, logStartOffset: 300n })]);
-    expect(lag).toMatchObject({ lagRecords: 700n, lostRecords: 200n });
+    expect(lag).toMatchObject({ lagRecords: 700, lostRecords: 200 });
     expect(lag.partitions[0]?.reason).toContain('200 records expired before they were read');
   });
 
   test('is 0 behind control and aborted records', () => {
     expect(lagOf([partition({ firstUnread: { kind: 'nothing' } })])).toMatchObject({
-      lagRecords: 0n,
+      lagRecords: 0,
       timeLagMs: 0,
       status: 'ok',
       lossInMs: 7 * day,
@@ -68,7 +68,7 @@ describe('lag of a partition', () => {
 
   test('is 0 in a partition that is empty and was never read', () => {
     const empty = partition({ position: null, committedOffset: null, highWatermark: 0n, firstUnread: null });
-    expect(lagOf([empty])).toMatchObject({ lagRecords: 0n, timeLagMs: 0, status: 'ok' });
+    expect(lagOf([empty])).toMatchObject({ lagRecords: 0, timeLagMs: 0, status: 'ok' });
   });
 
   test.each([
@@ -89,7 +89,7 @@ describe('lag of a partition', () => {
     ],
   ])('has no age with %s, but its records', (_name, firstUnread, reason) => {
     const lag = lagOf([partition({ firstUnread })]);
-    expect(lag).toMatchObject({ lagRecords: 600n, timeLagMs: null, timeLagMethod: null });
+    expect(lag).toMatchObject({ lagRecords: 600, timeLagMs: null, timeLagMethod: null });
     expect(lag.unknown['timeLagMs']).toBe(reason);
   });
 
@@ -119,7 +119,7 @@ describe('lag of a partition', () => {
       ),
     );
     expect(lagAfter(looks.slice(1))).toMatchObject({ timeLagMs: null });
-    expect(lagAfter(looks)).toMatchObject({ lagRecords: 250n, timeLagMs: 25_000, timeLagMethod: 'estimate' });
+    expect(lagAfter(looks)).toMatchObject({ lagRecords: 250, timeLagMs: 25_000, timeLagMethod: 'estimate' });
   });
 });
 
@@ -144,7 +144,7 @@ describe('rates', () => {
     expect(lagAfter([at(0, 400, 1000), at(10, 800, 1200)])).toMatchObject({
       inPerSec: 20,
       outPerSec: 40,
-      lagRecords: 400n,
+      lagRecords: 400,
       drainMs: 20_000,
     });
   });
@@ -194,7 +194,7 @@ describe('status', () => {
     const done = { position: 1000n, committedOffset: 1000n, firstUnread: null };
     expect(lagAfter(looksEvery2s(20, () => done, { state: 'Empty', members: 0 }))).toMatchObject({
       status: 'ok',
-      lagRecords: 0n,
+      lagRecords: 0,
     });
   });
 
@@ -224,7 +224,7 @@ describe('a group', () => {
       }),
       partition({ partition: 2, position: null, committedOffset: null, firstUnread: null }),
     ]);
-    expect(lag).toMatchObject({ lagRecords: 700n, timeLagMs: 5 * day, lossInMs: 2 * day });
+    expect(lag).toMatchObject({ lagRecords: 700, timeLagMs: 5 * day, lossInMs: 2 * day });
     expect(lag.reason).toContain('partition events-2: never started: no position yet');
   });
 
@@ -264,7 +264,7 @@ describe('a group', () => {
             expect(value === null || (Number.isFinite(value) && value >= 0)).toBe(true);
             expect(value === null).toBe(Object.hasOwn(figures.unknown, name));
           }
-          expect(figures.lagRecords === null || figures.lagRecords >= 0n).toBe(true);
+          expect(figures.lagRecords === null || figures.lagRecords >= 0).toBe(true);
           expect(figures.lagRecords === null).toBe(Object.hasOwn(figures.unknown, 'lagRecords'));
         }
       }),
