@@ -19,9 +19,10 @@ export async function openEventsRole(environment: RoleEnvironment): Promise<Role
   const postgres = required(config.postgres, 'postgres', 'events');
   const redis = await openCacheRedis(environment);
   const cache = redis === null ? null : entityCache(redis, environment);
+  const pool = await openPool(postgres, { applicationName: applicationName('events'), max: concurrency + 1 });
   const sink = await openEventSink({
     role: 'events',
-    pool: await openPool(postgres, { applicationName: applicationName('events'), max: concurrency + 1 }),
+    pool,
     statementTimeoutMs: postgres.pool.statementTimeout,
     topicId: environment.topicId,
     startPosition: startPosition(admin, role.start),
@@ -30,6 +31,10 @@ export async function openEventsRole(environment: RoleEnvironment): Promise<Role
     onProjected: async (partition, changes) => {
       await cache?.apply(partition, changes);
     },
+  }).catch(async (error: unknown) => {
+    redis?.disconnect();
+    await pool.end();
+    throw error;
   });
   return {
     name: 'events',

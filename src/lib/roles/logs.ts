@@ -9,9 +9,10 @@ export async function openLogsRole(environment: RoleEnvironment): Promise<Role<L
   const { config, admin, concurrency } = environment;
   const role = required(config.roles.logs, 'roles.logs', 'logs');
   const postgres = required(config.postgres, 'postgres', 'logs');
+  const pool = await openPool(postgres, { applicationName: applicationName('logs'), max: concurrency + 1 });
   const sink = await openLogSink({
     role: 'logs',
-    pool: await openPool(postgres, { applicationName: applicationName('logs'), max: concurrency + 1 }),
+    pool,
     statementTimeoutMs: postgres.pool.statementTimeout,
     topicId: environment.topicId,
     startPosition: startPosition(admin, role.start),
@@ -19,6 +20,9 @@ export async function openLogsRole(environment: RoleEnvironment): Promise<Role<L
     retentionMs: role.retention,
     clock: environment.now,
     notice: environment.notice,
+  }).catch(async (error: unknown) => {
+    await pool.end();
+    throw error;
   });
   return {
     name: 'logs',
