@@ -3,12 +3,12 @@ import { KpipeError } from '../errors.ts';
 import { partitionKey } from '../ports.ts';
 import type { EventRow } from '../records/event.ts';
 import type { ProjectionChange } from '../records/projection.ts';
-import type { Claim, Sink } from '../runtime/sink.ts';
+import type { Claim, Sink, SinkBatch } from '../runtime/sink.ts';
 import type { CopyRows } from './copy-binary.ts';
 import { openPostgresSink, type PostgresSinkOptions } from './postgres-sink.ts';
-import { missingColumns } from './projection-table.ts';
+import { missingColumns, projectionTables } from './projection-table.ts';
 import { prepareProjections } from './projections.ts';
-import { inTransaction } from './pool.ts';
+import { asking, inTransaction } from './pool.ts';
 
 /** An event and what it does to the operational tables. */
 export interface ProjectedEvent {
@@ -42,7 +42,7 @@ const columns = [
 export async function openEventSink(options: EventSinkOptions): Promise<Sink<ProjectedEvent>> {
   await requireProjectionTables(options);
   const applyProjections = prepareProjections(options.projections);
-  const projected = new Map<string, readonly ProjectionChange[]>();
+  const projected = new Map<string, Projected>();
   const sink = await openPostgresSink<ProjectedEvent>(options, {
     role: options.role,
     table: 'kpipe.events',
@@ -51,21 +51,35 @@ export async function openEventSink(options: EventSinkOptions): Promise<Sink<Pro
     encode: encodeEvents,
     offsetOf: (row) => row.event.offset,
     applyEffects: async (client, claim, rows) => {
-      const changes = rows.flatMap((row) => row.changes);
-      projected.set(partitionKey(claim), await applyProjections(client, claim.partition, changes));
+      const changes = await applyProjections(
+        client,
+        claim.partition,
+        rows.flatMap((row) => row.changes),
+      );
+      projected.get(partitionKey(claim))?.changes.push(...changes);
     },
   });
   return {
     ...sink,
     write: (claim, batch) => {
-      projected.delete(partitionKey(claim));
+      // The same batch again, after a reply that was lost, may be there already: what it changed then still counts.
+      if (projected.get(partitionKey(claim))?.batch !== batch) {
+        projected.set(partitionKey(claim), { batch, changes: [] });
+      }
       return sink.write(claim, batch);
     },
     afterCommit: async (batch) => {
-      const changes = projected.get(partitionKey(batch)) ?? [];
+      const changes = projected.get(partitionKey(batch))?.changes ?? [];
+      projected.delete(partitionKey(batch));
       await options.onProjected(batch.partition, changes);
     },
   };
+}
+
+/** What a batch's rows did to the operational tables, until it is told. */
+interface Projected {
+  readonly batch: SinkBatch<ProjectedEvent>;
+  readonly changes: ProjectionChange[];
 }
 
 function encodeEvents(rows: readonly ProjectedEvent[], claim: Claim, copy: CopyRows): readonly number[] {
@@ -90,16 +104,20 @@ function encodeEvents(rows: readonly ProjectedEvent[], claim: Claim, copy: CopyR
 }
 
 async function requireProjectionTables(options: EventSinkOptions): Promise<void> {
-  await inTransaction(options.pool, 5000, async (client) => {
-    for (const projection of options.projections) {
-      const missing = await missingColumns(client, projection);
-      if (missing === 'table' || missing.length > 0) {
-        const what =
-          missing === 'table' ? `the table ${projection.table}` : `${projection.table}.${missing.join(', ')}`;
-        throw new KpipeError('KPIPE_SCHEMA_MISSING', `role ${options.role} needs ${what}, which is not there`, {
-          next: 'run `kpipe migrate`',
-        });
+  await asking(options.pool, (pool) =>
+    inTransaction(pool, 5000, async (client) => {
+      for (const table of projectionTables(options.projections)) {
+        const missing = await missingColumns(client, table);
+        if (missing === 'table' || missing.length > 0) {
+          const what =
+            missing === 'table'
+              ? `the table ${table.table}`
+              : missing.map(({ name }) => `${table.table}.${name}`).join(', ');
+          throw new KpipeError('KPIPE_SCHEMA_MISSING', `role ${options.role} needs ${what}, which is not there`, {
+            next: 'run `kpipe migrate`',
+          });
+        }
       }
-    }
-  });
+    }),
+  );
 }

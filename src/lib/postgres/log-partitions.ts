@@ -14,6 +14,7 @@ export async function ensureLogPartitions(
   client: PoolClient,
   options: LogPartitionOptions,
 ): Promise<readonly string[]> {
+  await lockPartitions(client);
   const today = Math.floor(options.nowMs / dayMs);
   const first = today - Math.ceil(options.retentionMs / dayMs);
   const wanted = Array.from({ length: today + daysAhead - first + 1 }, (_, index) => first + index);
@@ -23,6 +24,11 @@ export async function ensureLogPartitions(
     await makePartition(client, day);
   }
   return missing.map(partitionName);
+}
+
+/** One at a time: consumers and `kpipe migrate` do this beside each other. */
+async function lockPartitions(client: PoolClient): Promise<void> {
+  await client.query(`select pg_advisory_xact_lock(hashtextextended('kpipe.logs', 0))`);
 }
 
 /** `logs_20261123`. */
@@ -88,6 +94,7 @@ export async function dropExpiredPartitions(
   client: PoolClient,
   options: LogPartitionOptions,
 ): Promise<readonly string[]> {
+  await lockPartitions(client);
   const oldest = Math.floor((options.nowMs - options.retentionMs) / dayMs) - 1;
   const expired = [...(await partitionNames(client))]
     .filter((name) => /^logs_\d{8}$/.test(name) && name < partitionName(oldest))

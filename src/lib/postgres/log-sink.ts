@@ -49,11 +49,10 @@ export async function maintainPartitions(
   pool: Pool,
   { retentionMs, clock }: Pick<LogSinkOptions, 'retentionMs' | 'clock'>,
 ): Promise<void> {
-  await inTransaction(pool, 60_000, async (client) => {
-    await client.query(`select pg_advisory_xact_lock(hashtextextended('kpipe.logs', 0))`);
-    await ensureLogPartitions(client, { retentionMs, nowMs: clock() });
-    await dropExpiredPartitions(client, { retentionMs, nowMs: clock() });
-  });
+  const options = { retentionMs, nowMs: clock() };
+  await inTransaction(pool, 60_000, (client) => ensureLogPartitions(client, options));
+  // For itself: a long query that holds up the drop must not take the new days back.
+  await inTransaction(pool, 60_000, (client) => dropExpiredPartitions(client, options));
 }
 
 function encodeLogs(rows: readonly LogRow[], claim: Claim, copy: CopyRows): readonly number[] {

@@ -4,7 +4,7 @@ import { KpipeError } from '../errors.ts';
 import { sql as pipeline } from './migrations/0001-pipeline.ts';
 import { ensureLogPartitions } from './log-partitions.ts';
 import { asking, inTransaction, openPool, type Pool, type PoolClient } from './pool.ts';
-import { createTableStatement, missingColumns } from './projection-table.ts';
+import { addColumnsStatement, createTableStatement, missingColumns, projectionTables } from './projection-table.ts';
 
 /** Append-only: an applied migration is never changed, a new one is added below it. */
 const migrations = [{ id: 1, name: 'pipeline', sql: pipeline }] as const;
@@ -96,17 +96,21 @@ async function appliedMigrations(client: PoolClient): Promise<ReadonlySet<number
 
 async function makeProjections(client: PoolClient, options: MigrateOptions): Promise<MigrationStep[]> {
   const steps: MigrationStep[] = [];
-  for (const projection of options.projections) {
-    const missing = await missingColumns(client, projection);
+  for (const table of projectionTables(options.projections)) {
+    const missing = await missingColumns(client, table);
     if (missing === 'table') {
       if (!options.planOnly) {
-        await client.query(createTableStatement(projection));
+        await client.query(createTableStatement(table));
       }
-      steps.push({ kind: 'projection', name: projection.table, applied: !options.planOnly });
+      steps.push({ kind: 'projection', name: table.table, applied: !options.planOnly });
     } else if (missing.length > 0) {
-      throw new KpipeError('KPIPE_REFUSED', `${projection.table} exists without ${missing.join(', ')}`, {
-        next: `add them (alter table ${projection.table} ${missing.map((column) => `add column ${column}`).join(', ')}), or name another table`,
-      });
+      throw new KpipeError(
+        'KPIPE_REFUSED',
+        `${table.table} exists without ${missing.map(({ name }) => name).join(', ')}`,
+        {
+          next: `add them (${addColumnsStatement(table.table, missing)}), or name another table`,
+        },
+      );
     }
   }
   return steps;

@@ -5,9 +5,9 @@ import type { PoolClient } from './pool.ts';
  * The operational tables that events are projected into. Beside the declared columns each has the position of the event
  * that wrote the row last: last write wins by (kpipe_partition, kpipe_offset).
  */
-const positionColumns: readonly (readonly [string, string])[] = [
-  ['kpipe_partition', 'integer'],
-  ['kpipe_offset', 'bigint'],
+const positionColumns: readonly TableColumn[] = [
+  { name: 'kpipe_partition', type: 'integer' },
+  { name: 'kpipe_offset', type: 'bigint' },
 ];
 
 /** `"public"."orders"`. The configuration admits plain names only; quoting keeps reserved words and case usable. */
@@ -19,35 +19,64 @@ export function quoted(name: string): string {
   return `"${name}"`;
 }
 
-export function createTableStatement(projection: ProjectionConfig): string {
-  const keys = Object.entries(projection.key).map(([name, { type }]) => `${quoted(name)} ${type} not null`);
-  const columns = Object.entries(projection.columns).map(([name, { type }]) => `${quoted(name)} ${type}`);
-  const position = positionColumns.map(([name, type]) => `${name} ${type} not null`);
-  const primaryKey = `primary key (${Object.keys(projection.key).map(quoted).join(', ')})`;
-  return `create table ${quotedTable(projection.table)} (\n  ${[...keys, ...columns, ...position, primaryKey].join(',\n  ')}\n)`;
+/** A table as its projections declare it together: several may write one table, each its own columns. */
+export interface ProjectionTable {
+  readonly table: string;
+  readonly key: readonly TableColumn[];
+  readonly columns: readonly TableColumn[];
 }
 
-/** `name type` of the columns that an existing table lacks; 'table' when there is none. */
+export interface TableColumn {
+  readonly name: string;
+  readonly type: string;
+}
+
+export function projectionTables(projections: readonly ProjectionConfig[]): readonly ProjectionTable[] {
+  const columnsOf = (columns: ProjectionConfig['columns']): TableColumn[] =>
+    Object.entries(columns).map(([name, { type }]) => ({ name, type }));
+  const tables = new Map<string, ProjectionTable>();
+  for (const { table, key, columns } of projections) {
+    const before = tables.get(table) ?? { table, key: columnsOf(key), columns: [] };
+    const more = columnsOf(columns).filter(({ name }) => !before.columns.some((column) => column.name === name));
+    tables.set(table, { ...before, columns: [...before.columns, ...more] });
+  }
+  return [...tables.values()];
+}
+
+export function createTableStatement({ table, key, columns }: ProjectionTable): string {
+  const lines = [
+    ...key.map(({ name, type }) => `${quoted(name)} ${type} not null`),
+    ...columns.map(({ name, type }) => `${quoted(name)} ${type}`),
+    ...positionColumns.map(({ name, type }) => `${name} ${type} not null`),
+    `primary key (${key.map(({ name }) => quoted(name)).join(', ')})`,
+  ];
+  return `create table ${quotedTable(table)} (\n  ${lines.join(',\n  ')}\n)`;
+}
+
+/** What the owner of an existing table runs to make it fit. */
+export function addColumnsStatement(table: string, columns: readonly TableColumn[]): string {
+  const isPosition = (name: string): boolean => positionColumns.some((column) => column.name === name);
+  const added = columns.map(
+    ({ name, type }) => `add column ${quoted(name)} ${type}${isPosition(name) ? ' not null default -1' : ''}`,
+  );
+  return `alter table ${quotedTable(table)} ${added.join(', ')};`;
+}
+
+/** The columns that an existing table lacks; 'table' when there is none. */
 export async function missingColumns(
   client: PoolClient,
-  projection: ProjectionConfig,
-): Promise<readonly string[] | 'table'> {
+  { table, key, columns }: ProjectionTable,
+): Promise<readonly TableColumn[] | 'table'> {
   const found = await client.query<{ attname: string | null }>(
     `select a.attname
        from (select to_regclass($1) as oid) t
        left join pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
       where t.oid is not null`,
-    [quotedTable(projection.table)],
+    [quotedTable(table)],
   );
   if (found.rows.length === 0) {
     return 'table';
   }
   const present = new Set(found.rows.map((row) => row.attname));
-  const needed: readonly (readonly [string, string])[] = [
-    ...[...Object.entries(projection.key), ...Object.entries(projection.columns)].map(
-      ([name, { type }]) => [name, type] as const,
-    ),
-    ...positionColumns,
-  ];
-  return needed.filter(([name]) => !present.has(name)).map(([name, type]) => `${name} ${type}`);
+  return [...key, ...columns, ...positionColumns].filter(({ name }) => !present.has(name));
 }

@@ -132,9 +132,11 @@ export class TableWriter<Row> {
         throw named ?? error;
       }
       await client.query('rollback to savepoint staged');
-      const accepts = (half: readonly Row[]): Promise<boolean> =>
-        this.#leavesNothing(client, () => this.#insertStaged(client, this.#encode(half, claim)));
-      throw new RejectedError(await this.#bisect(rows, named.rejections, accepts));
+      const refused = await this.#refused(client, rows, async (part) => {
+        await this.#insertStaged(client, this.#encode(part, claim));
+        await client.query(`drop table ${this.#staging}`);
+      });
+      throw refused.length === 0 ? error : new RejectedError(refused);
     }
     const effective = await this.#effectiveRows(client, rows);
     await this.#applyEffects(client, claim, effective);
@@ -183,56 +185,40 @@ export class TableWriter<Row> {
     if (applyEffects === undefined || rows.length === 0) {
       return;
     }
-    await client.query('savepoint effects');
-    try {
-      await applyEffects(client, claim, rows);
-    } catch (error) {
-      const suspects = this.#suspects(error, rows);
-      if (suspects === null || rows.length === 1) {
-        throw suspects === null ? error : new RejectedError(suspects);
-      }
-      await client.query('rollback to savepoint effects');
-      const accepts = (half: readonly Row[]): Promise<boolean> =>
-        this.#leavesNothing(client, () => applyEffects(client, claim, half));
-      throw new RejectedError(await this.#bisect(rows, suspects, accepts));
+    const refused = await this.#refused(client, rows, (part) => applyEffects(client, claim, part));
+    if (refused.length > 0) {
+      throw new RejectedError(refused);
     }
   }
 
-  /** Where the server named no line: halves, until the rows that it refuses are alone. k of n cost k log n attempts. */
-  async #bisect(
+  /**
+   * Tries the rows together and, where the server refuses and names no line, by halves until the refused ones are alone:
+   * k of n cost k log n attempts. What it takes stays, since a row may be refused only for one before it (a unique
+   * column). None refused: all are in, together or in parts.
+   */
+  async #refused(
+    client: PoolClient,
     rows: readonly Row[],
-    suspects: readonly Rejection[],
-    accepts: (rows: readonly Row[]) => Promise<boolean>,
+    attempt: (rows: readonly Row[]) => Promise<void>,
   ): Promise<readonly Rejection[]> {
-    const middle = Math.ceil(rows.length / 2);
-    const found: Rejection[] = [];
-    for (const [from, to] of [
-      [0, middle],
-      [middle, rows.length],
-    ] as const) {
-      const half = rows.slice(from, to);
-      if (half.length > 0 && !(await accepts(half))) {
-        const rejections = suspects.slice(from, to);
-        found.push(...(half.length === 1 ? rejections : await this.#bisect(half, rejections, accepts)));
-      }
-    }
-    return found;
-  }
-
-  /** Whether the server takes it; whatever it did is taken back. */
-  async #leavesNothing(client: PoolClient, attempt: () => Promise<unknown>): Promise<boolean> {
     await client.query('savepoint attempt');
     try {
-      await attempt();
-      return true;
+      await attempt(rows);
+      await client.query('release savepoint attempt');
+      return [];
     } catch (error) {
-      if (kindOfFailure(error) !== 'record') {
+      const suspects = this.#suspects(error, rows);
+      if (suspects === null) {
         throw error;
       }
-      return false;
-    } finally {
-      await client.query('rollback to savepoint attempt');
+      await client.query('rollback to savepoint attempt; release savepoint attempt');
+      if (rows.length === 1) {
+        return suspects;
+      }
     }
+    const middle = Math.ceil(rows.length / 2);
+    const before = await this.#refused(client, rows.slice(0, middle), attempt);
+    return [...before, ...(await this.#refused(client, rows.slice(middle), attempt))];
   }
 
   /** What the server rejects of the data: the line that COPY names; without one, every row is a suspect. */
