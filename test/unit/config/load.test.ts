@@ -246,7 +246,7 @@ describe('combinations that cannot work are refused', () => {
       wholeFile.replace('loafId, type: text', 'loafId, type: numeric'),
       'roles.events.projections.0.key.loaf_id.type',
     ],
-    ['half a certificate', `${small.replace('}', ', tls: {cert: a.pem}}')}`, 'cert and key go together'],
+    ['half a certificate', small.replace('}', ', tls: {cert: a.pem}}'), 'cert and key go together'],
     [
       'unchecked certificates off the loopback',
       `pipeline: x\nkafka: {brokers: [far:9092], tls: {insecure: true}}\n`,
@@ -300,7 +300,7 @@ describe('references', () => {
     const config = parse(withPrimary('postgres://u:${env:P}@h/d'), undefined, { P: 'hunter2' });
     expect(config.postgres?.primary.reveal()).toContain('hunter2');
     const shown =
-      JSON.stringify(config) + inspect(config, { depth: 9, showHidden: true }) + `${String(config.postgres?.primary)}`;
+      JSON.stringify(config) + inspect(config, { depth: 9, showHidden: true }) + String(config.postgres?.primary);
     expect(shown).not.toContain('hunter2');
   });
 });
