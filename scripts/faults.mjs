@@ -39,6 +39,9 @@ const child = spawn(join(bin, 'vitest'), ['run', '--project', 'faults', ...posit
     ...(values.seed === undefined ? {} : { KPIPE_FAULT_SEED: values.seed }),
   },
 });
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.on(signal, () => child.kill(signal));
+}
 child.on('error', (error) => {
   process.stderr.write(`vitest does not start (${error.message}): run npm install first\n`);
   process.exitCode = 2;

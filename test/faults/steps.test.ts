@@ -99,45 +99,4 @@ describe(`role events, stopped at a chosen step (seed ${seed})`, async () => {
     expect(code).toBe(0);
     await checker.checkDrained();
   });
-
-  test.each([false, true])(
-    'a consumer that froze and lost its partitions (inside COPY: %s) does no harm when it wakes',
-    async (inside) => {
-      await producer.produce(3000);
-      const before = await standing(pipeline);
-      if (inside) {
-        await holds.hold('inside COPY');
-      }
-      const zombie = pipeline.consume();
-      if (inside) {
-        await holds.held('inside COPY');
-      } else {
-        const moved = async (): Promise<boolean> => (await standing(pipeline)).position > before.position;
-        await whileRunning([zombie], 'a batch written', moved);
-      }
-      zombie.child.kill('SIGSTOP');
-      await pipeline.members.evictAll();
-      const frozenAt = await standing(pipeline);
-      const next = pipeline.consume('--until-drained');
-      if (inside) {
-        await holds.blocked(next.pid);
-        await holds.release('inside COPY');
-        zombie.child.kill('SIGCONT');
-      } else {
-        // It may hold a row in a transaction that it left open, and then nobody claims before it wakes.
-        const claimed = async (): Promise<boolean> => (await standing(pipeline)).epochs > frozenAt.epochs;
-        await Promise.race([holds.blocked(next.pid), whileRunning([next], 'a claim', claimed)]);
-        zombie.child.kill('SIGCONT');
-      }
-      await whileRunning(
-        [zombie],
-        'all is written',
-        async () => Number((await standing(pipeline)).position) === producer.sent,
-      );
-      zombie.child.kill('SIGTERM');
-      expect(await zombie.ended).toMatchObject({ code: 0 });
-      expect(await next.ended).toMatchObject({ code: 0 });
-      await checker.checkDrained();
-    },
-  );
 });

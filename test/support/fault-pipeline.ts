@@ -20,6 +20,7 @@ export interface FaultPipelineOptions {
   readonly partitions: number;
   readonly maxRows?: number;
   readonly drainDeadline?: string;
+  readonly statementTimeout?: string;
   /** Where kpipe finds PostgreSQL, when not straight at the server. */
   readonly postgres?: { readonly host: string; readonly port: number };
 }
@@ -173,6 +174,7 @@ roles:
     drainDeadline: ${of.drainDeadline ?? '30s'}${of.role === 'events' ? `\n    projections:${projections}` : ''}
 postgres:
   primary: '${of.url}'
+  pool: {statementTimeout: ${of.statementTimeout ?? '30s'}}
 ${
   of.role === 'analytics' && bigquery !== null
     ? `bigquery:

@@ -33,8 +33,8 @@ export class Holds {
     await this.#lock.query('select pg_advisory_unlock($1)', [keyOf(step)]);
   }
 
-  /** Resolves with the backends that are held at the step, as soon as there are any. */
-  async held(step: WriteStep): Promise<readonly number[]> {
+  /** Resolves with the backends that are held at the step, as soon as there are so many. */
+  async held(step: WriteStep, atLeast = 1): Promise<readonly number[]> {
     return vi.waitUntil(
       async () => {
         const { rows } = await this.#watch.query<{ pid: number }>(
@@ -43,7 +43,7 @@ export class Holds {
               and database = (select oid from pg_database where datname = current_database())`,
           [keyOf(step)],
         );
-        return rows.length > 0 && rows.map(({ pid }) => pid);
+        return rows.length >= atLeast && rows.map(({ pid }) => pid);
       },
       { timeout: 30_000, interval: 10 },
     );
@@ -58,10 +58,15 @@ export class Holds {
     await vi.waitUntil(async () => (await this.#backends('true')) === 0, { timeout: 30_000, interval: 10 });
   }
 
-  /** Resolves when this process of kpipe waits for a lock that another transaction has. */
-  async blocked(pid: number): Promise<void> {
+  /** Whether this process of kpipe waits for a lock that another transaction has. */
+  async isBlocked(pid: number): Promise<boolean> {
     const isBlocked = `application_name like '%:${pid}' and wait_event_type = 'Lock' and wait_event <> 'advisory'`;
-    await vi.waitUntil(async () => (await this.#backends(isBlocked)) > 0, { timeout: 30_000, interval: 10 });
+    return (await this.#backends(isBlocked)) > 0;
+  }
+
+  /** Resolves when it does. */
+  async blocked(pid: number): Promise<void> {
+    await vi.waitUntil(() => this.isBlocked(pid), { timeout: 30_000, interval: 10 });
   }
 
   async #backends(condition: string): Promise<number> {

@@ -13,7 +13,7 @@ export type FailureKind =
   | 'configuration';
 
 /** Conditions of the server, not of the data, outside classes 08, 53, 55, 57 and 58. */
-const sinkStates = new Set(['25006', '40001', '40P01', '40003', '72000', 'XX000', 'XX001']);
+const sinkStates = new Set(['25006', '25P03', '40001', '40P01', '40003', '72000', 'XX000', 'XX001']);
 const sinkClasses = new Set(['08', '53', '55', '57', '58']);
 /** Limits that the record's own size or shape exceeds. */
 const recordStates = new Set(['54000', '54001', '54011', '22P05', '22P02']);

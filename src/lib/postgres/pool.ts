@@ -77,7 +77,9 @@ export async function asking<Result>(pool: Pool, ask: (pool: Pool) => Promise<Re
 
 /**
  * Runs `work` in one transaction with its own statement timeout (SET LOCAL: a start-up parameter would not pass
- * PgBouncer). The connection of a failed transaction that cannot be rolled back is thrown away.
+ * PgBouncer). It bounds the silence between statements too: a process that froze, or a machine that vanished, would keep
+ * its locks until TCP gives up, hours later. The connection of a failed transaction that cannot be rolled back is thrown
+ * away.
  */
 export async function inTransaction<Result>(
   pool: Pool,
@@ -91,7 +93,10 @@ export async function inTransaction<Result>(
   };
   client.on('error', onError);
   try {
-    await client.query(`begin; set local statement_timeout = ${Math.trunc(statementTimeoutMs)}`);
+    const timeoutMs = Math.trunc(statementTimeoutMs);
+    await client.query(
+      `begin; set local statement_timeout = ${timeoutMs}; set local idle_in_transaction_session_timeout = ${timeoutMs}`,
+    );
     const result = await work(client);
     const committed = await client.query('commit');
     // A transaction that had failed answers COMMIT with ROLLBACK, and no error.
