@@ -8,6 +8,8 @@ import type { ReactElement } from 'react';
 export async function showFullScreen(screen: ReactElement, signal: AbortSignal): Promise<unknown> {
   const instance = render(screen, {
     alternateScreen: true,
+    // Ink would draw nothing where $CI is set; whoever calls this has looked for a terminal.
+    interactive: true,
     // Only lines that changed are written: no flicker, and a tenth of the bytes.
     incrementalRendering: true,
     exitOnCtrlC: false,

@@ -27,13 +27,23 @@ export interface OutgoingBatch {
   readonly unsendable: readonly Unsendable[];
 }
 
-/** One record a line, its bytes as they are; the key from a JSON field, or none. */
-export async function* recordsFromLines(
+/**
+ * One record a line, its bytes as they are; the key from a JSON field, or none.
+ * @throws KPIPE_USAGE at once, before anything is read or connected: the field is no path
+ */
+export function recordsFromLines(
   stream: AsyncIterable<Buffer>,
   topic: string,
   keyField: string | undefined,
 ): AsyncGenerator<OutgoingBatch> {
-  const keyOf = keyField === undefined ? undefined : keyFromField(keyField);
+  return keyedLines(stream, topic, keyField === undefined ? undefined : keyFromField(keyField));
+}
+
+async function* keyedLines(
+  stream: AsyncIterable<Buffer>,
+  topic: string,
+  keyOf: ReturnType<typeof keyFromField> | undefined,
+): AsyncGenerator<OutgoingBatch> {
   for await (const lines of readLines(stream)) {
     const records: Outgoing[] = [];
     const unsendable: Unsendable[] = [];
