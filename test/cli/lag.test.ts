@@ -14,6 +14,8 @@ const kafka = new kafkajs.Kafka({
   brokers: [...servers.brokers],
   clientId: 'test-lag',
   logLevel: kafkajs.logLevel.NOTHING,
+  // A topic that was just made is not known to every broker yet; under NODE_ENV=test kafkajs hardly tries again by itself.
+  retry: { retries: 10 },
 });
 const admin = kafka.admin();
 const topic = uniqueTopic('lag-cli');

@@ -13,7 +13,13 @@ const servers = inject('servers');
 const { kafka: config } = loadConfig({ file: servers.config, cwd: '/', env: process.env });
 const admin = await openKafkaAdmin(config);
 const { Kafka, logLevel } = kafkajs;
-const classic = new Kafka({ brokers: [...servers.brokers], clientId: 'test-classic', logLevel: logLevel.NOTHING });
+// A topic that was just made is not known to every broker yet; under NODE_ENV=test kafkajs hardly tries again by itself.
+const classic = new Kafka({
+  brokers: [...servers.brokers],
+  clientId: 'test-classic',
+  logLevel: logLevel.NOTHING,
+  retry: { retries: 10 },
+});
 const replicas = Math.min(3, servers.brokers.length);
 const topics: string[] = [];
 

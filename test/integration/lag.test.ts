@@ -17,7 +17,13 @@ const servers = inject('servers');
 const database = await createDatabase();
 const config = configOn(database.url);
 const { Kafka, CompressionTypes, logLevel } = kafkajs;
-const kafka = new Kafka({ brokers: [...servers.brokers], clientId: 'test-lag', logLevel: logLevel.NOTHING });
+// A topic that was just made is not known to every broker yet; under NODE_ENV=test kafkajs hardly tries again by itself.
+const kafka = new Kafka({
+  brokers: [...servers.brokers],
+  clientId: 'test-lag',
+  logLevel: logLevel.NOTHING,
+  retry: { retries: 10 },
+});
 const replicas = Math.min(3, servers.brokers.length);
 const made: string[] = [];
 const groups: string[] = [];

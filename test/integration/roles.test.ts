@@ -16,7 +16,13 @@ import { createDatabase, uniqueTopic } from '../support/servers.ts';
 const servers = inject('servers');
 const database = await createDatabase();
 const { Kafka, logLevel } = kafkajs;
-const kafka = new Kafka({ brokers: [...servers.brokers], clientId: 'test-roles', logLevel: logLevel.NOTHING });
+// A topic that was just made is not known to every broker yet; under NODE_ENV=test kafkajs hardly tries again by itself.
+const kafka = new Kafka({
+  brokers: [...servers.brokers],
+  clientId: 'test-roles',
+  logLevel: logLevel.NOTHING,
+  retry: { retries: 10 },
+});
 const replicationFactor = Math.min(3, servers.brokers.length);
 const madeTopics = new Set<string>();
 const madeGroups: string[] = [];

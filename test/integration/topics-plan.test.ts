@@ -56,7 +56,11 @@ test('a shorter retention is shown with the records that expire and those that a
     acks: -1,
   });
   await producer.close();
-  const group = new kafkajs.Kafka({ brokers: [...servers.brokers], logLevel: kafkajs.logLevel.NOTHING }).admin();
+  const group = new kafkajs.Kafka({
+    brokers: [...servers.brokers],
+    logLevel: kafkajs.logLevel.NOTHING,
+    retry: { retries: 10 },
+  }).admin();
   await group.connect();
   await group.setOffsets({ groupId: topic, topic, partitions: [{ partition: 0, offset: '2' }] });
   await group.disconnect();
