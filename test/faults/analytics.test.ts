@@ -7,7 +7,7 @@ import { whileRunning } from '../support/fault-instants.ts';
 import { faultPipeline, type FaultPipeline } from '../support/fault-pipeline.ts';
 import { viewMaker } from '../support/fault-records.ts';
 import type { JournalledProducer } from '../support/journalled-producer.ts';
-import { faultRounds, faultSeed, repeatable, seeded } from '../support/seeded.ts';
+import { faultRounds, faultSeed, repeatable, streamOf } from '../support/seeded.ts';
 import type { TopicReader } from '../support/topic-reader.ts';
 
 const partitions = 2;
@@ -85,8 +85,9 @@ describe.skipIf(inject('servers').bigquery === null)('analytics, killed at any i
     'every record is one row, also when it dies between the intent and the commit',
     async () => {
       await repeatable('analytics', seed, faultRounds(20), async () => {
-        const random = seeded(seed + 2);
-        const producer = await pipeline.openProducer(random, viewMaker(random, partitions));
+        const make = viewMaker(streamOf(seed, 'analytics records'), partitions);
+        const producer = await pipeline.openProducer(streamOf(seed, 'analytics bursts'), make);
+        const random = streamOf(seed, 'analytics kills');
         const deadLetters = await pipeline.openReader(pipeline.deadLetterTopic);
         let intents = 0;
         for (let round = 1; round <= rounds; round += 1) {
@@ -116,7 +117,7 @@ describe.skipIf(inject('servers').bigquery === null)('analytics, killed at any i
         expect(ends.map(({ partition }) => positions.get(partition))).toEqual(ends.map(({ high }) => BigInt(high)));
         await deadLetters.caughtUp();
         checkDeadLetters(deadLetters, producer);
-        process.stderr.write(`faults: analytics: ${rounds} kills, ${intents} left an intent, ${stored} rows\n`);
+        process.stderr.write(`faults: analytics: ${rounds} kills left ${intents} intents, ${stored} rows\n`);
       });
     },
     60_000 + rounds * 60_000,

@@ -4,22 +4,23 @@ import { DeliveryChecker } from '../support/checker.ts';
 import { killInstant } from '../support/fault-instants.ts';
 import { faultPipeline, type FaultPipeline } from '../support/fault-pipeline.ts';
 import { eventMaker, logMaker, type RecordMaker } from '../support/fault-records.ts';
-import { faultRounds, faultSeed, repeatable, seeded, type Seeded } from '../support/seeded.ts';
+import { faultRounds, faultSeed, repeatable, streamOf, type Seeded } from '../support/seeded.ts';
 
 const partitions = 4;
 const seed = faultSeed();
 
 interface KillRun {
   readonly pipeline: FaultPipeline;
-  readonly random: Seeded;
-  readonly make: RecordMaker;
+  readonly maker: (random: Seeded, partitions: number) => RecordMaker;
   readonly rounds: number;
   readonly recordsPerRound: number;
 }
 
 /** Consumers are killed at seeded instants, all at once, while the producer goes on; then what is left is drained. */
-async function killAndCheck({ pipeline, random, make, rounds, recordsPerRound }: KillRun): Promise<void> {
-  const producer = await pipeline.openProducer(random, make);
+async function killAndCheck({ pipeline, maker, rounds, recordsPerRound }: KillRun): Promise<void> {
+  const make = maker(streamOf(seed, `${pipeline.role} records`), partitions);
+  const producer = await pipeline.openProducer(streamOf(seed, `${pipeline.role} bursts`), make);
+  const random = streamOf(seed, `${pipeline.role} kills`);
   const checker = await DeliveryChecker.open(pipeline, producer);
   const instants = new Map<string, number>();
   for (let round = 1; round <= rounds; round += 1) {
@@ -63,11 +64,9 @@ describe('kill -9 at any instant', async () => {
     async () => {
       const rounds = faultRounds(20);
       await repeatable('events', seed, rounds, async () => {
-        const random = seeded(seed);
         await killAndCheck({
           pipeline: events,
-          random,
-          make: eventMaker(random, partitions),
+          maker: eventMaker,
           rounds,
           recordsPerRound: 2000,
         });
@@ -81,11 +80,9 @@ describe('kill -9 at any instant', async () => {
     async () => {
       const rounds = Math.ceil(faultRounds(20) / 4);
       await repeatable('logs', seed, faultRounds(20), async () => {
-        const random = seeded(seed + 1);
         await killAndCheck({
           pipeline: logs,
-          random,
-          make: logMaker(random, partitions),
+          maker: logMaker,
           rounds,
           recordsPerRound: 2000,
         });

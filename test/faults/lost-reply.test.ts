@@ -4,7 +4,7 @@ import { DeliveryChecker } from '../support/checker.ts';
 import { resultOf } from '../support/consume-result.ts';
 import { faultPipeline } from '../support/fault-pipeline.ts';
 import { eventMaker } from '../support/fault-records.ts';
-import { faultSeed, repeatable, seeded } from '../support/seeded.ts';
+import { faultRounds, faultSeed, repeatable, seeded } from '../support/seeded.ts';
 import { startPostgresProxy } from '../support/tcp-proxy.ts';
 
 const partitions = 4;
@@ -15,7 +15,7 @@ afterAll(() => proxy.close());
 const pipeline = await faultPipeline({ role: 'events', partitions, postgres: { host: '127.0.0.1', port: proxy.port } });
 
 test('the reply to a COMMIT is lost: the consumer finds out what became of it, and goes on', async () => {
-  await repeatable('lost replies', seed, cuts, async () => {
+  await repeatable('lost replies', seed, faultRounds(20), async () => {
     const random = seeded(seed);
     const producer = await pipeline.openProducer(random, eventMaker(random, partitions));
     const checker = await DeliveryChecker.open(pipeline, producer);

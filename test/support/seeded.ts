@@ -9,6 +9,11 @@ export interface Seeded {
   readonly pick: <Item>(items: readonly [Item, ...Item[]]) => Item;
 }
 
+/** A stream of its own for each who draws at the same time as others: what one draws must not depend on when. */
+export function streamOf(seed: number, name: string): Seeded {
+  return seeded(Buffer.from(name).reduce((mixed, byte) => Math.imul(mixed ^ byte, 0x01000193), seed));
+}
+
 /** mulberry32: small, and good enough to choose instants and records by. */
 export function seeded(seed: number): Seeded {
   let state = seed >>> 0;
