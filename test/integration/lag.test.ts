@@ -5,6 +5,7 @@ import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 
 import { loadConfig, parseConfig, type Config } from '../../src/lib/config/load.ts';
+import { withKafkaAdmin } from '../../src/lib/kafka/admin.ts';
 import { openRecordTimeReader } from '../../src/lib/kafka/record-time.ts';
 import type { GroupLag } from '../../src/lib/offsets/lag-report.ts';
 import { lookAtLag } from '../../src/lib/offsets/look.ts';
@@ -59,7 +60,15 @@ async function newTopic(numPartitions: number, retentionMs = 86_400_000): Promis
     topics: [{ topic, numPartitions, replicationFactor: replicas, configEntries }],
     waitForLeaders: true,
   });
+  await Promise.all(servers.brokers.map((broker) => knownTo(broker, topic)));
   return topic;
+}
+
+/** Each broker hears of a new topic for itself, and kafkajs gives up at the first that has not. */
+async function knownTo(broker: string, topic: string): Promise<void> {
+  await withKafkaAdmin({ ...config.kafka, brokers: [broker] }, (only) =>
+    vi.waitFor(async () => expect(await only.describeTopics([topic])).toHaveLength(1), { timeout: 20_000 }),
+  );
 }
 
 function newGroup(): string {
