@@ -144,7 +144,7 @@ async function round(number, server) {
       }
       results.kpipe = { perSec: recordsPerSec, rssMb: maxRssBytes / 1e6 };
     }
-    await server.query(`drop database ${database} with (force)`);
+    await server.query(`drop database ${database}`);
   }
   return results;
 }
