@@ -73,8 +73,8 @@ export interface GroupCommit extends TopicPartition {
 
 /** A member of a consumer group that reads whole batches of its partitions. */
 export interface Source {
-  /** Joins and reads until `stop()` or the signal. @throws KpipeError when it cannot go on */
-  run(listener: SourceListener, signal: AbortSignal): Promise<void>;
+  /** Joins and reads until `stop()`. @throws KpipeError when it cannot go on */
+  run(listener: SourceListener): Promise<void>;
   /** The next fetch of the partition reads from there; what was fetched before is not delivered any more. */
   seek(partition: TopicPartition, position: bigint): void;
   /** No more fetches; the membership stays until `stop()`. */

@@ -94,10 +94,9 @@ class KafkajsSource implements Source {
     this.#sockets = sockets;
   }
 
-  async run(listener: SourceListener, signal: AbortSignal): Promise<void> {
+  async run(listener: SourceListener): Promise<void> {
     this.#listener = listener;
     this.#listen();
-    signal.addEventListener('abort', () => void this.stop(), { once: true });
     // Not awaited: joining goes on trying for a minute, and a stop must not wait for it.
     this.#read().catch((error: unknown) => this.#fail(error));
     await this.#ended.promise;

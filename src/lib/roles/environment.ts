@@ -2,6 +2,7 @@ import type { Config } from '../config/load.ts';
 import { KpipeError } from '../errors.ts';
 import type { ClusterAdmin, TopicPartition } from '../ports.ts';
 import type { BatchLimits } from '../runtime/batch.ts';
+import { logOffset } from '../runtime/claims.ts';
 
 /** What every role is opened with. */
 export interface RoleEnvironment {
@@ -28,15 +29,7 @@ export function startPosition(
   admin: ClusterAdmin,
   start: 'earliest' | 'latest',
 ): (partition: TopicPartition) => Promise<bigint> {
-  return async ({ topic, partition }) => {
-    const [answer] = await admin.listOffsets([{ topic, partition }], start);
-    if (answer === undefined || answer.offset === null) {
-      throw new KpipeError('KPIPE_KAFKA_UNREACHABLE', `Kafka names no ${start} offset`, {
-        where: { topic, partition },
-      });
-    }
-    return answer.offset;
-  };
+  return (partition) => logOffset(admin, partition, start);
 }
 
 export function batchLimits(batch: {

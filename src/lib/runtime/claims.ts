@@ -50,7 +50,10 @@ async function insideLog<Row>(
   claim: Claim,
   options: ClaimOptions,
 ): Promise<Claim> {
-  const [logStart, logEnd] = await Promise.all([offsetOf(admin, claim, 'earliest'), offsetOf(admin, claim, 'latest')]);
+  const [logStart, logEnd] = await Promise.all([
+    logOffset(admin, claim, 'earliest'),
+    logOffset(admin, claim, 'latest'),
+  ]);
   if (claim.position > logEnd) {
     throw new KpipeError('KPIPE_RECORDS_LOST', `the log ends at ${logEnd}, before the position ${claim.position}`, {
       where: { topic: claim.topic, partition: claim.partition },
@@ -73,19 +76,20 @@ async function insideLog<Row>(
   return { ...claim, position: logStart };
 }
 
-async function offsetOf(
+/** Where a partition's log begins or ends. @throws KPIPE_KAFKA_UNREACHABLE when the cluster does not say */
+export async function logOffset(
   admin: ClusterAdmin,
   { topic, partition }: TopicPartition,
   query: 'earliest' | 'latest',
 ): Promise<bigint> {
   const [answer] = await admin.listOffsets([{ topic, partition }], query);
-  if (answer?.offset === null || answer === undefined) {
-    throw new KpipeError('KPIPE_KAFKA_FAILED', `Kafka names no ${query} offset`, { where: { topic, partition } });
+  if (answer === undefined || answer.offset === null) {
+    throw new KpipeError('KPIPE_KAFKA_UNREACHABLE', `Kafka names no ${query} offset`, { where: { topic, partition } });
   }
   return answer.offset;
 }
 
-export function recordsLost({ topic, partition }: TopicPartition, position: bigint, logStart: bigint): KpipeError {
+function recordsLost({ topic, partition }: TopicPartition, position: bigint, logStart: bigint): KpipeError {
   return new KpipeError(
     'KPIPE_RECORDS_LOST',
     `offsets ${position} to ${logStart - 1n} were deleted from the log before they were read`,

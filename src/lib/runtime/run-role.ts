@@ -104,7 +104,6 @@ export class RoleRun<Row> {
 
   async run(): Promise<RunResult> {
     const { signal, forMs } = this.#options;
-    const stopReading = new AbortController();
     const begin = (): void => this.#drain.resolve();
     signal.addEventListener('abort', begin, { once: true });
     const timers = [
@@ -115,9 +114,7 @@ export class RoleRun<Row> {
     if (signal.aborted) {
       begin();
     }
-    const reading = this.#edges.source
-      .run(this.#listener(), stopReading.signal)
-      .catch((error: unknown) => this.#fail(error));
+    const reading = this.#edges.source.run(this.#listener()).catch((error: unknown) => this.#fail(error));
     const watching = this.#options.untilDrained ? this.#watchDrained() : Promise.resolve();
     try {
       await this.#drain.promise;
