@@ -68,11 +68,20 @@ async function recreated(client: PoolClient, request: ClaimRequest, row: Claimed
   await client.query(
     `update kpipe.consumer_offset
         set topic_id = $4, next_offset = $5, first_offset = $5,
-            stored = 0, duplicates = 0, dead_letters = 0, skipped = 0, gaps = 0
+            stored = 0, duplicates = 0, rereads = 0, dead_letters = 0, skipped = 0, gaps = 0, busy_ms = 0,
+            replay_id = null
       where role = $1 and topic = $2 and partition = $3`,
     [role, partition.topic, partition.partition, topicId, start],
   );
   return { ...partition, position: start, epoch: BigInt(row.epoch) };
+}
+
+/** What became of a batch's rows, in records. */
+export interface StoredCounts {
+  readonly stored: number;
+  readonly duplicates: number;
+  /** Of the duplicates, those whose row was there already from this very record: it was read again. */
+  readonly rereads: number;
 }
 
 export type Advance = 'moved' | 'already-moved' | 'fenced';
@@ -118,17 +127,13 @@ export async function advance(
     : 'fenced';
 }
 
-/** Counts what the write came to, in the same transaction. */
-export async function countStored(
-  client: PoolClient,
-  role: string,
-  claim: Claim,
-  counts: { stored: number; duplicates: number },
-): Promise<void> {
+/** Counts what the write came to and how long it took, in the same transaction. */
+export async function countStored(client: PoolClient, role: string, claim: Claim, counts: StoredCounts): Promise<void> {
   await client.query(
     `update kpipe.consumer_offset
-        set stored = stored + $4, duplicates = duplicates + $5
+        set stored = stored + $4, duplicates = duplicates + $5, rereads = rereads + $6,
+            busy_ms = busy_ms + 1000 * extract(epoch from clock_timestamp() - transaction_timestamp())
       where role = $1 and topic = $2 and partition = $3`,
-    [role, claim.topic, claim.partition, counts.stored, counts.duplicates],
+    [role, claim.topic, claim.partition, counts.stored, counts.duplicates, counts.rereads],
   );
 }

@@ -2,12 +2,16 @@ import type { ProjectionConfig } from '../config/schema.ts';
 import type { PostgresConfig } from '../config/load.ts';
 import { KpipeError } from '../errors.ts';
 import { sql as pipeline } from './migrations/0001-pipeline.ts';
+import { sql as replay } from './migrations/0002-replay.ts';
 import { ensureLogPartitions } from './log-partitions.ts';
 import { asking, inTransaction, openPool, type Pool, type PoolClient } from './pool.ts';
 import { addColumnsStatement, createTableStatement, missingColumns, projectionTables } from './projection-table.ts';
 
 /** Append-only: an applied migration is never changed, a new one is added below it. */
-const migrations = [{ id: 1, name: 'pipeline', sql: pipeline }] as const;
+const migrations = [
+  { id: 1, name: 'pipeline', sql: pipeline },
+  { id: 2, name: 'replay', sql: replay },
+] as const;
 
 export interface MigrationStep {
   readonly kind: 'migration' | 'projection' | 'log-partitions';
