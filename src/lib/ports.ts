@@ -33,9 +33,24 @@ export interface FetchedBatch extends TopicPartition {
   /** The position after it; may lie beyond the last record. */
   readonly nextPosition: bigint;
   readonly highWatermark: bigint;
-  readonly records: readonly SourceRecord[];
-  /** Keys, values and headers, uncompressed. */
+  /** By rising offset. Iterate once: a source may decode them, anew each time, while they are iterated. */
+  readonly records: Iterable<SourceRecord>;
+  /** How many `records` are. */
+  readonly recordCount: number;
+  /** What the records take uncompressed. */
   readonly bytes: number;
+  /** The range holds a record batch that cannot be decoded; then there are no records beside it. */
+  readonly unreadable?: UnreadableRange;
+}
+
+/** Offsets, both inclusive, that a producer packed into bytes which no reader can, or may, unpack. */
+export interface UnreadableRange {
+  readonly firstOffset: bigint;
+  readonly lastOffset: bigint;
+  readonly timestampMs: number;
+  /** `too_large`: it unpacks to more than the bound; `undecodable`: it is not what its format says. */
+  readonly reason: 'too_large' | 'undecodable';
+  readonly message: string;
 }
 
 /**

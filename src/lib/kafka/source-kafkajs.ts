@@ -233,6 +233,7 @@ class KafkajsSource implements Source {
       nextPosition,
       highWatermark: BigInt(batch.highWatermark),
       records,
+      recordCount: records.length,
       bytes: records.reduce((sum, record) => sum + sizeOf(record), 0),
     };
     await beating(this.#listener?.fetched(fetched) ?? Promise.resolve(), heartbeat);
@@ -267,7 +268,16 @@ class KafkajsSource implements Source {
     const { topic } = state.assignment;
     const position = state.next;
     state.next = nextPosition;
-    const empty = { topic, partition, position, nextPosition, highWatermark: nextPosition, records: [], bytes: 0 };
+    const empty = {
+      topic,
+      partition,
+      position,
+      nextPosition,
+      highWatermark: nextPosition,
+      records: [],
+      recordCount: 0,
+      bytes: 0,
+    };
     void this.#listener?.fetched(empty);
   }
 

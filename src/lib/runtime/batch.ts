@@ -1,4 +1,4 @@
-import type { FetchedBatch, SourceRecord } from '../ports.ts';
+import type { FetchedBatch, SourceRecord, UnreadableRange } from '../ports.ts';
 import type { Decoded } from '../records/decoded.ts';
 import { weightOf } from './memory-budget.ts';
 import type { SinkBatch } from './sink.ts';
@@ -39,6 +39,7 @@ export class BatchBuilder<Row> {
   readonly #decode: Decode<Row>;
   readonly #limits: BatchLimits;
   #open: OpenBatch<Row> | null = null;
+  #takenWeight = 0;
 
   constructor(decode: Decode<Row>, limits: BatchLimits) {
     this.#decode = decode;
@@ -54,24 +55,37 @@ export class BatchBuilder<Row> {
     return this.#open === null ? null : this.#open.openedAtMs + this.#limits.maxWaitMs;
   }
 
-  /** Takes a fetch; answers the batches that this filled. Each begins where the one before ended. */
-  add(fetched: FetchedBatch, nowMs: number): readonly ClosedBatch<Row>[] {
+  /** What everything that was ever added takes of the memory budget. */
+  get takenWeight(): number {
+    return this.#takenWeight;
+  }
+
+  /**
+   * Takes a fetch, without the records below `from`; answers the batches that this filled. Each begins where the one
+   * before ended.
+   */
+  add(fetched: FetchedBatch, nowMs: number, from = fetched.position): readonly ClosedBatch<Row>[] {
     const closed: ClosedBatch<Row>[] = [];
-    const bytesEach = fetched.records.length === 0 ? 0 : fetched.bytes / fetched.records.length;
-    let open = this.#open ?? openAt<Row>(fetched, fetched.position, nowMs);
+    let open = this.#open ?? openAt<Row>(fetched, from, nowMs);
     const closeBefore = (position: bigint): void => {
       closed.push(closeAt(open, position));
       open = openAt(fetched, position, nowMs);
     };
     for (const record of fetched.records) {
-      const bytes = record.value === null ? bytesEach : record.value.length;
+      if (record.offset < from) {
+        continue;
+      }
+      const bytes = (record.key?.length ?? 0) + (record.value?.length ?? 0);
       if (open.records > 0 && open.bytes + bytes > this.#limits.maxBytes) {
         closeBefore(record.offset);
       }
-      take(open, record, this.#decode(record), bytes);
+      this.#takenWeight += take(open, record, this.#decode(record), bytes);
       if (open.records >= this.#limits.maxRows) {
         closeBefore(record.offset + 1n);
       }
+    }
+    if (fetched.unreadable !== undefined) {
+      this.#takenWeight += takeUnreadable(open, fetched.unreadable, from);
     }
     // The fetch may reach beyond its last record: control records, compaction.
     open.nextPosition = fetched.nextPosition;
@@ -118,10 +132,13 @@ function openAt<Row>(fetched: FetchedBatch, position: bigint, nowMs: number): Op
   };
 }
 
-function take<Row>(open: OpenBatch<Row>, record: SourceRecord, decoded: Decoded<Row>, bytes: number): void {
+/** Answers what the record weighs. */
+function take<Row>(open: OpenBatch<Row>, record: SourceRecord, decoded: Decoded<Row>, bytes: number): number {
+  // After decoding, which may have read headers that nobody had looked at before.
+  const weight = weightOf(record);
   open.records += 1;
   open.bytes += bytes;
-  open.weight += weightOf(record);
+  open.weight += weight;
   open.nextPosition = record.offset + 1n;
   if (decoded.kind === 'row') {
     open.rows.push(decoded.row);
@@ -129,6 +146,16 @@ function take<Row>(open: OpenBatch<Row>, record: SourceRecord, decoded: Decoded<
   } else {
     open.dead.push({ record, reason: decoded.reason, message: decoded.message, stage: 'decode', attempts: 1 });
   }
+  return weight;
+}
+
+/** One dead letter stands for the range, at its first offset; the bytes stay where they are. */
+function takeUnreadable<Row>(open: OpenBatch<Row>, range: UnreadableRange, from: bigint): number {
+  const { firstOffset, lastOffset, timestampMs, reason, message } = range;
+  const headers = [['kpipe.last-offset', Buffer.from(lastOffset.toString())]] as const;
+  const offset = firstOffset < from ? from : firstOffset;
+  const pointer: SourceRecord = { offset, timestampMs, key: null, value: null, headers };
+  return take(open, pointer, { kind: 'dead', reason, message }, 0);
 }
 
 function closeAt<Row>(open: OpenBatch<Row>, nextPosition: bigint): ClosedBatch<Row> {

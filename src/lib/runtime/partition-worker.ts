@@ -11,7 +11,7 @@ import {
 } from './batch.ts';
 import { DeadLetterBreaker } from './breaker.ts';
 import type { RunCounts } from './counts.ts';
-import { weightOf, type MemoryBudget } from './memory-budget.ts';
+import type { MemoryBudget } from './memory-budget.ts';
 import type { Semaphore } from './semaphore.ts';
 import type { Claim, Sink } from './sink.ts';
 
@@ -96,10 +96,11 @@ export class PartitionWorker<Row> {
     if (this.#closed || fetched.nextPosition <= this.#position) {
       return;
     }
-    const batch = this.#fromPosition(fetched);
-    this.#position = batch.nextPosition;
-    this.#hold(batch.records.reduce((sum, record) => sum + weightOf(record), 0));
-    this.#queue.push(...this.#builder.add(batch, this.#context.now()));
+    this.#checkContiguous(fetched);
+    const taken = this.#builder.takenWeight;
+    this.#queue.push(...this.#builder.add(fetched, this.#context.now(), this.#position));
+    this.#position = fetched.nextPosition;
+    this.#hold(this.#builder.takenWeight - taken);
     this.#schedule();
     while (this.#queue.length > 0 && !this.#closed) {
       await new Promise<void>((resolve) => this.#roomWaiters.push(resolve));
@@ -109,18 +110,13 @@ export class PartitionWorker<Row> {
     }
   }
 
-  /** The part of a fetch that is new. A fetch that begins later would leave a hole: no source may deliver one. */
-  #fromPosition(fetched: FetchedBatch): FetchedBatch {
-    if (fetched.position === this.#position) {
-      return fetched;
-    }
+  /** A fetch that begins beyond the position would leave a hole: no source may deliver one. */
+  #checkContiguous(fetched: FetchedBatch): void {
     if (fetched.position > this.#position) {
       throw new KpipeError('KPIPE_INTERNAL', `a fetch begins at ${fetched.position}, not at ${this.#position}`, {
         where: { topic: fetched.topic, partition: fetched.partition },
       });
     }
-    const records = fetched.records.filter((record) => record.offset >= this.#position);
-    return { ...fetched, position: this.#position, records };
   }
 
   #hold(bytes: number): void {

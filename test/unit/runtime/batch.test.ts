@@ -157,3 +157,29 @@ describe('a batch without what the sink refused', () => {
     );
   });
 });
+
+test('a range that nobody can decode becomes one dead letter at its first offset, which says where it ends', () => {
+  const builder = new BatchBuilder(decodeTest, { maxRows: 10, maxBytes: 1000, maxWaitMs: 100 });
+  builder.add(fetchOf(0, ['a', 'b']), 0);
+  const unreadable = {
+    firstOffset: 2n,
+    lastOffset: 6n,
+    timestampMs: 9,
+    reason: 'too_large',
+    message: 'a bomb',
+  } as const;
+  builder.add({ ...fetched(2, 8, []), unreadable }, 0);
+  const closed = builder.close()!;
+  expect(closed.sink).toMatchObject({ position: 0n, nextPosition: 8n, deadLetters: 1, gaps: 5 });
+  expect(closed.recordCount).toBe(3);
+  const [pointer] = closed.dead;
+  expect(pointer).toMatchObject({ reason: 'too_large', message: 'a bomb', record: { offset: 2n, timestampMs: 9 } });
+  expect(pointer!.record.headers).toEqual([['kpipe.last-offset', Buffer.from('6')]]);
+});
+
+test('a fetch of which a part is known already brings only the rest', () => {
+  const builder = new BatchBuilder(decodeTest, { maxRows: 10, maxBytes: 1000, maxWaitMs: 100 });
+  builder.add(fetchOf(0, ['a', 'b']), 0);
+  builder.add(fetchOf(1, ['b', 'c']), 0, 2n);
+  expect(builder.close()!.sink).toMatchObject({ position: 0n, nextPosition: 3n, gaps: 0 });
+});

@@ -26,6 +26,7 @@ export function fetched(position: number, nextPosition: number, records: readonl
     nextPosition: BigInt(nextPosition),
     highWatermark: BigInt(nextPosition),
     records,
+    recordCount: records.length,
     bytes: records.reduce((sum, { value }) => sum + (value?.length ?? 0), 0),
   };
 }
