@@ -32,7 +32,20 @@ export type KafkaConfig = Omit<ConfigDocument['kafka'], 'sasl'> & {
     | undefined;
 };
 type PostgresDocument = NonNullable<ConfigDocument['postgres']>;
-export type PostgresConfig = Omit<PostgresDocument, 'primary' | 'replicas'> & {
+/** A key of the backups. `reference` is how the file names it (`${file:…}`); null where it stands there itself. */
+export interface BackupKey {
+  readonly key: Secret;
+  readonly reference: string | null;
+}
+type BackupsDocument = NonNullable<PostgresDocument['backups']>;
+export type BackupConfig = Omit<BackupsDocument, 'encryption' | 'signing'> & {
+  /** The directory that relative paths start from. */
+  readonly directory: string;
+  readonly encryption: BackupKey | undefined;
+  readonly signing: BackupKey;
+};
+export type PostgresConfig = Omit<PostgresDocument, 'primary' | 'replicas' | 'backups'> & {
+  readonly backups: BackupConfig | undefined;
   readonly primary: Secret;
   readonly replicas: readonly { readonly name: string; readonly url: Secret; readonly maxLag: number }[];
 };
@@ -133,6 +146,7 @@ const sealedPaths = new Set([
   'postgres.primary',
   'postgres.replicas.*.url',
   'postgres.backups.encryption.key',
+  'postgres.backups.signing.key',
   'redis.url',
 ]);
 
@@ -334,9 +348,24 @@ function seal(document: ConfigDocument, file: string, context: string | null, sc
         ? undefined
         : {
             ...postgres,
+            backups: postgres.backups === undefined ? undefined : sealBackups(postgres.backups, scope),
             primary: secret(postgres.primary),
             replicas: postgres.replicas.map((replica) => ({ ...replica, url: secret(replica.url) })),
           },
     redis: redis === undefined ? undefined : { ...redis, url: secret(redis.url) },
+  };
+}
+
+function sealBackups(backups: BackupsDocument, scope: ReferenceScope): BackupConfig {
+  const key = (text: string): BackupKey => ({
+    key: new Secret(text, scope),
+    reference: isReference(text) ? text : null,
+  });
+  const { encryption, signing, ...rest } = backups;
+  return {
+    ...rest,
+    directory: scope.directory,
+    encryption: encryption === undefined ? undefined : key(encryption.key),
+    signing: key(signing.key),
   };
 }

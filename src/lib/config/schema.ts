@@ -239,6 +239,16 @@ const postgres = z.strictObject({
       walArchive: z.strictObject({ method: z.literal('receivewal'), slot: identifier }).optional(),
       keep: z.strictObject({ full: count.default(7), window: durationMs.default(14 * 86_400_000) }).prefault({}),
       encryption: z.strictObject({ key: z.string() }).optional(),
+      /** Ed25519, PEM: the private key signs; a host that only verifies may hold the public one. */
+      signing: z.strictObject({ key: z.string().default('${file:./backup-signing.key}') }).prefault({}),
+      /** The replica whose replay is paused for the fingerprint; the first one when not named. */
+      standby: z.string().min(1).optional(),
+      /** Where `verify` restores to; needs room for the whole cluster. */
+      scratch: z.string().min(1).optional(),
+      /** How much of the newest history may be missing from the archive. */
+      rpo: durationMs.default(15 * 60_000),
+      /** Lets a pg_basebackup with CVE-2026-6475 talk to a server that is not on this machine. */
+      trustServer: z.boolean().default(false),
       verify: z.strictObject({ queries: z.array(z.string()).default([]) }).prefault({}),
     })
     .optional(),

@@ -55,6 +55,24 @@ async function acquire(path: string, deadline: number, report: ReportProgress, s
   }
 }
 
+/** Takes the lock if nobody who lives has it, and says who has. The taker removes the file when done. */
+export function takeLock(path: string): ProcessIdentity | 'taken' {
+  const mine = `${path}.${randomUUID()}`;
+  writeFileSync(mine, JSON.stringify(identityOf(process.pid)), { mode: 0o600 });
+  try {
+    while (!tryLink(mine, path)) {
+      const owner = readOwner(path);
+      if (owner !== undefined && isAlive(owner)) {
+        return owner;
+      }
+      removeStale(path, owner);
+    }
+    return 'taken';
+  } finally {
+    rmSync(mine, { force: true });
+  }
+}
+
 function tryLink(from: string, to: string): boolean {
   try {
     linkSync(from, to);

@@ -111,6 +111,15 @@ export function findKafka(environment: Environment): KafkaTool | Missing {
 }
 
 export function findPostgres(environment: Environment): PostgresTool | Missing {
+  const newest = installedPostgres(environment)[0];
+  if (newest === undefined || newest.major < MINIMUM_POSTGRES) {
+    return { missing: `PostgreSQL ${MINIMUM_POSTGRES} or newer (the server's programs)`, next: setUp };
+  }
+  return newest;
+}
+
+/** Every PostgreSQL whose server programs are installed, the newest major version first. */
+export function installedPostgres(environment: Environment): readonly PostgresTool[] {
   const packaged = ['/usr/lib/postgresql', '/opt/homebrew/opt', '/usr/local/opt']
     .filter((root) => existsSync(root))
     .flatMap((root) => readdirSync(root).map((name) => join(root, name, 'bin')));
@@ -120,11 +129,7 @@ export function findPostgres(environment: Environment): PostgresTool | Missing {
       const major = postgresMajor(output(join(bin, 'postgres'), ['--version']));
       return major === undefined ? [] : [{ bin, major }];
     });
-  const newest = candidates.toSorted((a, b) => b.major - a.major)[0];
-  if (newest === undefined || newest.major < MINIMUM_POSTGRES) {
-    return { missing: `PostgreSQL ${MINIMUM_POSTGRES} or newer (the server's programs)`, next: setUp };
-  }
-  return newest;
+  return candidates.toSorted((a, b) => b.major - a.major);
 }
 
 /** `postgres (PostgreSQL) 15.18 (Debian …)` → 15. */
