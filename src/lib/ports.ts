@@ -212,6 +212,18 @@ export interface ClusterAdmin {
   close(): Promise<void>;
 }
 
+/** Changes consumer groups from outside. The cluster refuses it for groups that have members: KPIPE_REFUSED. */
+export interface GroupAdmin extends ClusterAdmin {
+  /** All of them or, when the group has members, none. */
+  commitOffsets(group: string, commits: readonly GroupCommit[]): Promise<void>;
+  /** As if the group had never committed them. */
+  forgetOffsets(group: string, partitions: readonly TopicPartition[]): Promise<void>;
+  /** @throws KPIPE_USAGE when there is no such group */
+  deleteGroup(group: string): Promise<void>;
+  /** Bytes on disk by partition, of its largest replica; partitions that no broker tells of are absent. */
+  partitionSizes(topic: string): Promise<ReadonlyMap<number, bigint>>;
+}
+
 export interface PartitionPosition extends TopicPartition {
   readonly position: bigint;
 }

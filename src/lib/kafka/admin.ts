@@ -2,10 +2,11 @@ import type { KafkaConfig } from '../config/load.ts';
 import type { ErrorContext, KpipeError } from '../errors.ts';
 import type {
   Broker,
-  ClusterAdmin,
   ClusterDescription,
   CommittedOffset,
   ConfigAlteration,
+  GroupAdmin,
+  GroupCommit,
   GroupDescription,
   NewTopic,
   OffsetAnswer,
@@ -16,8 +17,10 @@ import type {
 } from '../ports.ts';
 import { KafkaConnections } from './connections.ts';
 import { callFailure, isConnectionLoss, isTransient, unreachable } from './failures.ts';
+import { commitOffsets, deleteGroup, forgetOffsets } from './group-changes.ts';
 import { committedOffsets, describeGroup, listGroups } from './group-requests.ts';
 import { listOffsets } from './offset-requests.ts';
+import { partitionSizes } from './partition-sizes.ts';
 import * as topics from './topic-requests.ts';
 import { kafkaRelease } from './versions.ts';
 
@@ -29,8 +32,8 @@ export interface KafkaAdminOptions {
 /** What Kafka lets this user do with a topic; null: the broker does not say. */
 export type TopicRights = topics.TopicRights;
 
-/** `ClusterAdmin`, and what only `kpipe doctor` asks. */
-export interface KafkaAdmin extends ClusterAdmin {
+/** `GroupAdmin`, and what only `kpipe doctor` asks. */
+export interface KafkaAdmin extends GroupAdmin {
   topicRights(names: readonly string[]): Promise<ReadonlyMap<string, TopicRights>>;
   /** Resolves when this broker answers at the address that the cluster gives out for it. */
   reach(broker: Broker): Promise<void>;
@@ -146,6 +149,22 @@ class PlatformaticAdmin implements KafkaAdmin {
 
   committedOffsets(group: string): Promise<readonly CommittedOffset[]> {
     return this.#run('reading committed offsets', { group }, (kafka) => committedOffsets(kafka, group));
+  }
+
+  commitOffsets(group: string, commits: readonly GroupCommit[]): Promise<void> {
+    return this.#run('committing offsets', { group }, (kafka) => commitOffsets(kafka, group, commits));
+  }
+
+  forgetOffsets(group: string, partitions: readonly TopicPartition[]): Promise<void> {
+    return this.#run('deleting committed offsets', { group }, (kafka) => forgetOffsets(kafka, group, partitions));
+  }
+
+  deleteGroup(group: string): Promise<void> {
+    return this.#run('deleting the group', { group }, (kafka) => deleteGroup(kafka, group));
+  }
+
+  partitionSizes(topic: string): Promise<ReadonlyMap<number, bigint>> {
+    return this.#run('asking for sizes', { topic }, (kafka) => partitionSizes(kafka, topic));
   }
 
   close(): Promise<void> {

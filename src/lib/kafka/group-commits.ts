@@ -39,7 +39,7 @@ export class GroupCommits {
   async commit(membership: Membership, commits: readonly GroupCommit[]): Promise<void> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        await this.#send(membership, commits);
+        await commitRequest(this.#kafka, this.#group, membership, commits);
         return;
       } catch (error) {
         const refusals = refusalsOf(error);
@@ -54,23 +54,29 @@ export class GroupCommits {
     }
   }
 
-  async #send(membership: Membership, commits: readonly GroupCommit[]): Promise<void> {
-    const { driver } = this.#kafka;
-    const broker = await coordinator(this.#kafka, this.#group);
-    const topics = [...Map.groupBy(commits, ({ topic }) => topic)].map(([name, entries]) => ({
-      name,
-      partitions: entries.map(({ partition, offset, metadata }) => ({
-        partitionIndex: partition,
-        committedOffset: offset,
-        committedLeaderEpoch: -1,
-        committedMetadata: metadata ?? '',
-      })),
-    }));
-    const versions = [driver.offsetCommitV9.api, driver.offsetCommitV8.api];
-    await this.#kafka.request(broker, versions, this.#group, membership.generation, membership.memberId, null, topics);
-  }
-
   close(): Promise<void> {
     return this.#kafka.close();
   }
+}
+
+/** One OffsetCommit, in the name of the membership. Throws what the broker or the network says. */
+export async function commitRequest(
+  kafka: KafkaConnections,
+  group: string,
+  membership: Membership,
+  commits: readonly GroupCommit[],
+): Promise<void> {
+  const { driver } = kafka;
+  const broker = await coordinator(kafka, group);
+  const topics = [...Map.groupBy(commits, ({ topic }) => topic)].map(([name, entries]) => ({
+    name,
+    partitions: entries.map(({ partition, offset, metadata }) => ({
+      partitionIndex: partition,
+      committedOffset: offset,
+      committedLeaderEpoch: -1,
+      committedMetadata: metadata ?? '',
+    })),
+  }));
+  const versions = [driver.offsetCommitV9.api, driver.offsetCommitV8.api];
+  await kafka.request(broker, versions, group, membership.generation, membership.memberId, null, topics);
 }
