@@ -213,7 +213,7 @@ function joinMembers(value: Buffer, members: readonly Member[], escapes: readonl
 }
 
 /** Binary mode: the attributes are headers `ce_*`, the value is the data. */
-function isBinaryMode(record: SourceRecord): boolean {
+export function isBinaryMode(record: Pick<SourceRecord, 'headers'>): boolean {
   let structured = false;
   let binary = false;
   for (const [name, value] of record.headers) {
