@@ -133,3 +133,16 @@ export class CopyRows {
     this.#bytes = grown;
   }
 }
+
+/** The same stream without its first `lines` rows. */
+export function fromLine(stream: Buffer, lines: number): Buffer {
+  let at = headerBytes;
+  for (let line = 0; line < lines; line += 1) {
+    const fields = stream.readInt16BE(at);
+    at += 2;
+    for (let field = 0; field < fields; field += 1) {
+      at += 4 + Math.max(0, stream.readInt32BE(at));
+    }
+  }
+  return Buffer.concat([stream.subarray(0, headerBytes), stream.subarray(at)]);
+}

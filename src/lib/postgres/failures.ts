@@ -12,11 +12,13 @@ export type FailureKind =
   /** Something must be changed by a person first: configuration, rights, schema. */
   | 'configuration';
 
-/** Conditions of the server, not of the data, outside classes 08, 53, 55, 57 and 58. */
-const sinkStates = new Set(['25006', '25P03', '40001', '40P01', '40003', '72000', 'XX000', 'XX001']);
-const sinkClasses = new Set(['08', '53', '55', '57', '58']);
-/** Limits that the record's own size or shape exceeds. */
-const recordStates = new Set(['54000', '54001', '54011', '22P05', '22P02']);
+/** Conditions of the server, not of the data, outside the classes below. */
+const sinkStates = new Set(['25006', '25P03', '25P04', '72000', 'XX000', 'XX001']);
+const sinkClasses = new Set(['08', '40', '53', '55', '57', '58']);
+/** Limits that the record's own size or shape exceeds; 21000: two records of one batch to one row. */
+const recordStates = new Set(['21000', '44000', '54000', '54001', '54011']);
+/** Data, integrity, and what triggers of the operator's own raise without naming a code (P0001). */
+const recordClasses = new Set(['22', '23', 'P0']);
 
 const sqlstatePattern = /^[0-9A-Z]{5}$/;
 
@@ -33,19 +35,16 @@ export function kindOfFailure(error: unknown): FailureKind {
     // No answer: the connection broke, timed out, or was refused.
     return error instanceof TypeError || error instanceof RangeError ? 'configuration' : 'sink';
   }
-  if (recordStates.has(state)) {
+  const stateClass = state.slice(0, 2);
+  if (recordStates.has(state) || recordClasses.has(stateClass)) {
     return 'record';
   }
-  const stateClass = state.slice(0, 2);
-  if (sinkStates.has(state) || sinkClasses.has(stateClass)) {
-    return 'sink';
-  }
-  return stateClass === '22' || stateClass === '23' ? 'record' : 'configuration';
+  return sinkStates.has(state) || sinkClasses.has(stateClass) ? 'sink' : 'configuration';
 }
 
 /**
- * A driver's error for the operator. The server's own text is kept only where it cannot quote row data: classes 22 and
- * 23 do, so of those only the SQLSTATE is told.
+ * A driver's error for the operator. The server's own text is kept only where it cannot quote row data: what refuses a
+ * record may, so of those only the SQLSTATE is told.
  */
 export function postgresError(
   error: unknown,
@@ -84,7 +83,7 @@ function codeFor(state: string): 'KPIPE_SCHEMA_MISSING' | 'KPIPE_POSTGRES_UNREAC
 }
 
 function describe(state: string, error: unknown): string {
-  const quotesData = state.startsWith('22') || state.startsWith('23');
+  const quotesData = recordStates.has(state) || recordClasses.has(state.slice(0, 2));
   return quotesData ? `PostgreSQL refused a value (SQLSTATE ${state})` : `PostgreSQL: ${messageOf(error)}`;
 }
 

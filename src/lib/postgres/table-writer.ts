@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 
 import type { Claim, Rejection, SinkBatch, WriteOutcome } from '../runtime/sink.ts';
-import { advance, countStored } from './consumer-offsets.ts';
-import { CopyRows } from './copy-binary.ts';
+import { advance, countStored, type StoredCounts } from './consumer-offsets.ts';
+import { CopyRows, fromLine } from './copy-binary.ts';
 import { copyErrorLine, copyInto } from './copy.ts';
 import { kindOfFailure, sqlstateOf } from './failures.ts';
 import { inTransaction, type Pool, type PoolClient } from './pool.ts';
+import { refusedAsAWhole, refusedRows, rejectionsOf, RejectedError } from './refusals.ts';
 
 /** A table that the bulk path fills: how rows are encoded and how a repeat is told from a new row. */
 export interface BulkTable<Row> {
@@ -33,6 +34,9 @@ export interface TableWriterOptions {
 
 /** After a repeated key the staging path is taken for this many batches: repeats come in runs (replays, retries). */
 const stagedBatches = 20;
+const repeatedKey = '23505';
+/** A table that refuses most of a batch is not read to its end: the breaker must see what is going on. */
+const maxNamedAtOnce = 100;
 
 /**
  * Writes a batch and its position in one transaction: compare-and-set first, then COPY straight into the keyed table
@@ -43,19 +47,35 @@ export class TableWriter<Row> {
   readonly #options: TableWriterOptions;
   readonly #staging = `kpipe_staging_${randomUUID().slice(0, 8)}`;
   /** Used again for each batch: megabytes of fresh memory a batch would outrun the garbage collector. */
-  readonly #copy: CopyRows;
+  readonly #buffer: CopyRows;
   #stagedLeft = 0;
 
   constructor(table: BulkTable<Row>, options: TableWriterOptions) {
     this.#table = table;
     this.#options = options;
-    this.#copy = new CopyRows(table.columns.length);
+    this.#buffer = new CopyRows(table.columns.length);
   }
 
   async write(claim: Claim, batch: SinkBatch<Row>): Promise<WriteOutcome> {
     try {
+      return await this.#transact(claim, batch, 'together');
+    } catch (error) {
+      // Whatever a statement refuses is answered; this is COMMIT, whose deferred constraints name no row.
+      if (kindOfFailure(error) !== 'record') {
+        throw error;
+      }
+    }
+    try {
+      return await this.#transact(claim, batch, 'in parts');
+    } catch (error) {
+      throw kindOfFailure(error) === 'record' ? refusedAsAWhole(error) : error;
+    }
+  }
+
+  async #transact(claim: Claim, batch: SinkBatch<Row>, how: 'together' | 'in parts'): Promise<WriteOutcome> {
+    try {
       return await inTransaction(this.#options.pool, this.#options.statementTimeoutMs, (client) =>
-        this.#writeIn(client, claim, batch),
+        this.#writeIn(client, claim, batch, how),
       );
     } catch (error) {
       if (error instanceof FencedError) {
@@ -68,7 +88,12 @@ export class TableWriter<Row> {
     }
   }
 
-  async #writeIn(client: PoolClient, claim: Claim, batch: SinkBatch<Row>): Promise<WriteOutcome> {
+  async #writeIn(
+    client: PoolClient,
+    claim: Claim,
+    batch: SinkBatch<Row>,
+    how: 'together' | 'in parts',
+  ): Promise<WriteOutcome> {
     const advanced = await advance(client, this.#table.role, claim, batch);
     if (advanced === 'fenced') {
       throw new FencedError();
@@ -76,22 +101,20 @@ export class TableWriter<Row> {
     if (advanced === 'already-moved' || batch.rows.length === 0) {
       return { kind: 'written', stored: batch.rows.length, duplicates: 0 };
     }
-    const counts = await this.#store(client, claim, batch.rows);
+    const store =
+      how === 'together' ? this.#store(client, claim, batch.rows) : this.#storeParts(client, claim, batch.rows);
+    const counts = await store;
     await countStored(client, this.#table.role, claim, counts);
-    return { kind: 'written', ...counts };
+    return { kind: 'written', stored: counts.stored, duplicates: counts.duplicates };
   }
 
   #encode(rows: readonly Row[], claim: Claim): EncodedRows {
-    this.#copy.clear();
-    const rowOfLine = this.#table.encode(rows, claim, this.#copy);
-    return { bytes: this.#copy.finish(), rowOfLine };
+    this.#buffer.clear();
+    const rowOfLine = this.#table.encode(rows, claim, this.#buffer);
+    return { bytes: this.#buffer.finish(), rowOfLine };
   }
 
-  async #store(
-    client: PoolClient,
-    claim: Claim,
-    rows: readonly Row[],
-  ): Promise<{ stored: number; duplicates: number }> {
+  async #store(client: PoolClient, claim: Claim, rows: readonly Row[]): Promise<StoredCounts> {
     const encoded = this.#encode(rows, claim);
     if (this.#stagedLeft > 0) {
       this.#stagedLeft -= 1;
@@ -99,20 +122,18 @@ export class TableWriter<Row> {
     }
     await client.query('savepoint direct');
     try {
-      await copyInto(client, this.#table.table, this.#table.columns, encoded.bytes);
+      await this.#copy(client, this.#table.table, rows, encoded);
     } catch (error) {
-      const named = this.#rejectionOf(error, rows, encoded);
-      const isRepeat = sqlstateOf(error) === '23505';
-      if (!isRepeat && (named === null || named.rejections.length === 1)) {
-        throw named ?? error;
+      if (error instanceof RejectedError || kindOfFailure(error) !== 'record') {
+        throw error;
       }
       // A repeated key, or a refusal without a line: the staging path tells which rows.
       await client.query('rollback to savepoint direct');
-      this.#stagedLeft = isRepeat ? stagedBatches : 0;
+      this.#stagedLeft = sqlstateOf(error) === repeatedKey ? stagedBatches : 0;
       return this.#storeStaged(client, claim, rows, encoded);
     }
     await this.#applyEffects(client, claim, rows);
-    return { stored: rows.length, duplicates: 0 };
+    return { stored: rows.length, duplicates: 0, rereads: 0 };
   }
 
   /** COPY into a temporary table, then insert what is new. The caller's transaction goes on after a rejection. */
@@ -121,41 +142,110 @@ export class TableWriter<Row> {
     claim: Claim,
     rows: readonly Row[],
     encoded: EncodedRows,
-  ): Promise<{ stored: number; duplicates: number }> {
+  ): Promise<StoredCounts> {
     await client.query('savepoint staged');
     let inserted: number;
     try {
-      inserted = await this.#insertStaged(client, encoded);
+      inserted = await this.#insertStaged(client, rows, encoded);
     } catch (error) {
-      const named = this.#rejectionOf(error, rows, encoded);
-      if (named === null || named.rejections.length === 1 || rows.length === 1) {
-        throw named ?? error;
+      if (error instanceof RejectedError || kindOfFailure(error) !== 'record') {
+        throw error;
       }
       await client.query('rollback to savepoint staged');
-      const refused = await this.#refused(client, rows, async (part) => {
-        await this.#insertStaged(client, this.#encode(part, claim));
+      const refused = await refusedRows(client, rows, this.#table.offsetOf, async (part) => {
+        await this.#insertStaged(client, part, this.#encode(part, claim));
         await client.query(`drop table ${this.#staging}`);
       });
       throw refused.length === 0 ? error : new RejectedError(refused);
     }
     const effective = await this.#effectiveRows(client, rows);
     await this.#applyEffects(client, claim, effective);
-    return { stored: inserted, duplicates: rows.length - inserted };
+    return { stored: inserted, duplicates: rows.length - inserted, rereads: effective.length - inserted };
+  }
+
+  /**
+   * For a batch that COMMIT refuses: each part with its effects, and the deferred constraints checked behind it. A row
+   * that only waits for a later one (a child before its parent) is tried again behind the rest.
+   */
+  async #storeParts(client: PoolClient, claim: Claim, rows: readonly Row[]): Promise<StoredCounts> {
+    const { offsetOf, applyEffects } = this.#table;
+    let stored = 0;
+    let rereads = 0;
+    const attempt = async (part: readonly Row[]): Promise<void> => {
+      const inserted = await this.#insertStaged(client, part, this.#encode(part, claim));
+      const effective = await this.#effectiveRows(client, part);
+      await client.query(`drop table ${this.#staging}`);
+      await applyEffects?.(client, claim, effective);
+      await client.query('set constraints all immediate; set constraints all deferred');
+      stored += inserted;
+      rereads += effective.length - inserted;
+    };
+    let refused = await refusedRows(client, rows, offsetOf, attempt);
+    for (let before = rows.length; refused.length > 0 && refused.length < before;) {
+      before = refused.length;
+      const offsets = new Set(refused.map(({ offset }) => offset));
+      refused = await refusedRows(
+        client,
+        rows.filter((row) => offsets.has(offsetOf(row))),
+        offsetOf,
+        attempt,
+      );
+    }
+    if (refused.length > 0) {
+      throw new RejectedError(refused);
+    }
+    return { stored, duplicates: rows.length - stored, rereads };
+  }
+
+  /**
+   * COPY, all or nothing. Behind a line that the server names the search goes on, so that k refused rows cost k + 1
+   * attempts and one rejection. @throws RejectedError with the rows that were named; else the server's error
+   */
+  async #copy(client: PoolClient, table: string, rows: readonly Row[], encoded: EncodedRows): Promise<void> {
+    const { columns, offsetOf } = this.#table;
+    const refused: Rejection[] = [];
+    await client.query('savepoint copy');
+    for (let firstLine = 0; ;) {
+      try {
+        await copyInto(client, table, columns, firstLine === 0 ? encoded.bytes : fromLine(encoded.bytes, firstLine));
+        break;
+      } catch (error) {
+        const line = copyErrorLine(error);
+        const index = line === undefined ? undefined : encoded.rowOfLine[firstLine + line - 1];
+        const named = index === undefined ? null : rejectionsOf(error, rows.slice(index, index + 1), offsetOf);
+        if (named === null || sqlstateOf(error) === repeatedKey) {
+          // What was named is certain already; the rest is found when the batch comes without it.
+          if (refused.length > 0 && kindOfFailure(error) === 'record') {
+            break;
+          }
+          throw error;
+        }
+        refused.push(...named);
+        firstLine = encoded.rowOfLine.findIndex((row) => row > (index ?? 0));
+        if (firstLine === -1 || refused.length >= maxNamedAtOnce) {
+          break;
+        }
+        await client.query('rollback to savepoint copy');
+      }
+    }
+    if (refused.length > 0) {
+      throw new RejectedError(refused);
+    }
   }
 
   /** Answers how many records became rows: lines of one record count once. */
-  async #insertStaged(client: PoolClient, encoded: EncodedRows): Promise<number> {
-    const { table, columns } = this.#table;
+  async #insertStaged(client: PoolClient, rows: readonly Row[], encoded: EncodedRows): Promise<number> {
+    const { table, columns, key } = this.#table;
     const list = columns.join(', ');
     await client.query(
       `create temporary table ${this.#staging} on commit drop as select ${list} from ${table} with no data`,
     );
-    await copyInto(client, this.#staging, columns, encoded.bytes);
+    await this.#copy(client, this.#staging, rows, encoded);
     const inserted = await client.query<{ records: number }>(
       `with inserted as (
          insert into ${table} (${list})
          select ${list} from ${this.#staging} order by kafka_offset
-         on conflict do nothing
+         on conflict (${key.join(', ')}) do nothing
          returning kafka_offset
        )
        select count(distinct kafka_offset)::int as records from inserted`,
@@ -185,89 +275,11 @@ export class TableWriter<Row> {
     if (applyEffects === undefined || rows.length === 0) {
       return;
     }
-    const refused = await this.#refused(client, rows, (part) => applyEffects(client, claim, part));
+    const refused = await refusedRows(client, rows, this.#table.offsetOf, (part) => applyEffects(client, claim, part));
     if (refused.length > 0) {
       throw new RejectedError(refused);
     }
   }
-
-  /**
-   * Tries the rows together and, where the server refuses and names no line, by halves until the refused ones are alone:
-   * k of n cost k log n attempts. What it takes stays, since a row may be refused only for one before it (a unique
-   * column). None refused: all are in, together or in parts.
-   */
-  async #refused(
-    client: PoolClient,
-    rows: readonly Row[],
-    attempt: (rows: readonly Row[]) => Promise<void>,
-  ): Promise<readonly Rejection[]> {
-    await client.query('savepoint attempt');
-    try {
-      await attempt(rows);
-      await client.query('release savepoint attempt');
-      return [];
-    } catch (error) {
-      const suspects = this.#suspects(error, rows);
-      if (suspects === null) {
-        throw error;
-      }
-      await client.query('rollback to savepoint attempt; release savepoint attempt');
-      if (rows.length === 1) {
-        return suspects;
-      }
-    }
-    const middle = Math.ceil(rows.length / 2);
-    const before = await this.#refused(client, rows.slice(0, middle), attempt);
-    return [...before, ...(await this.#refused(client, rows.slice(middle), attempt))];
-  }
-
-  /** What the server rejects of the data: the line that COPY names; without one, every row is a suspect. */
-  #rejectionOf(error: unknown, rows: readonly Row[], encoded: EncodedRows): RejectedError | null {
-    const line = copyErrorLine(error);
-    const index = line === undefined ? undefined : encoded.rowOfLine[line - 1];
-    const suspects = this.#suspects(error, index === undefined ? rows : rows.slice(index, index + 1));
-    return suspects === null ? null : new RejectedError(suspects);
-  }
-
-  /** The rows as rejections, when the failure is about data; null when it is about the server or the schema. */
-  #suspects(error: unknown, rows: readonly Row[]): readonly Rejection[] | null {
-    if (kindOfFailure(error) !== 'record') {
-      return null;
-    }
-    const sqlstate = sqlstateOf(error) ?? '';
-    const message = `PostgreSQL refused the record (SQLSTATE ${sqlstate})`;
-    return rows.map((row) => ({ offset: this.#table.offsetOf(row), reason: reasonOf(sqlstate), sqlstate, message }));
-  }
-}
-
-/** The dead letter's reason for what validation let through and PostgreSQL did not. */
-function reasonOf(sqlstate: string): string {
-  switch (sqlstate) {
-    case '22003':
-      return 'number_range';
-    case '22007':
-    case '22008':
-    case '22009':
-      return 'timestamp_range';
-    case '22P05':
-    case '22021':
-      return 'unstorable_text';
-    case '54001':
-      return 'too_deep';
-    case '54000':
-      return 'too_large';
-    default:
-      return 'sink_rejected';
-  }
 }
 
 class FencedError extends Error {}
-
-class RejectedError extends Error {
-  readonly rejections: readonly Rejection[];
-
-  constructor(rejections: readonly Rejection[]) {
-    super('rejected');
-    this.rejections = rejections;
-  }
-}
