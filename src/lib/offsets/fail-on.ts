@@ -47,10 +47,22 @@ export function parseFailOn(expression: string): readonly FailCondition[] {
   return expression.split(',').map((part) => parseCondition(part.trim()));
 }
 
-function parseCondition(text: string): FailCondition {
+/** A condition's three parts, whatever it is about; undefined: it is none. */
+export function splitCondition(
+  text: string,
+): { readonly name: string; readonly operator: FailOperator; readonly value: string } | undefined {
   const match = /^([a-z]+)\s*(>=|<=|!=|>|<|=)\s*(\S+)$/.exec(text);
   const [, name = '', operator = '', value = ''] = match ?? [];
-  if (!isMetric(name) || !isOperator(operator)) {
+  return isOperator(operator) ? { name, operator, value } : undefined;
+}
+
+export function holds(operator: FailOperator, actual: number, limit: number): boolean {
+  return operators[operator](actual, limit);
+}
+
+function parseCondition(text: string): FailCondition {
+  const { name, operator, value } = splitCondition(text) ?? {};
+  if (name === undefined || operator === undefined || value === undefined || !isMetric(name)) {
     throw new KpipeError('KPIPE_USAGE', `--fail-on: not a condition: ${text === '' ? '(empty)' : text}`, {
       next: `write conditions such as ${Object.values(metrics)
         .map(({ example }) => example)
@@ -119,7 +131,7 @@ export function evaluateFailOn(conditions: readonly FailCondition[], groups: rea
   });
   return {
     failed: checked.flatMap((check) =>
-      check.actual.value !== null && operators[check.condition.operator](check.actual.value, check.condition.limit)
+      check.actual.value !== null && holds(check.condition.operator, check.actual.value, check.condition.limit)
         ? [name(check, shown(check.condition.metric, check.actual.value))]
         : [],
     ),

@@ -47,13 +47,13 @@ export class Pace {
   }
 }
 
-export type Look =
-  | { readonly kind: 'report'; readonly report: LagReport }
-  /** The cluster could not be seen this time; the next look may see it. */
+export type Look<Report = LagReport> =
+  | { readonly kind: 'report'; readonly report: Report }
+  /** Nothing could be seen this time; the next look may see it. */
   | { readonly kind: 'failed'; readonly error: KpipeError };
 
-export interface Follow {
-  readonly look: () => Promise<LagReport>;
+export interface Follow<Report = LagReport> {
+  readonly look: () => Promise<Report>;
   readonly pace: Pace;
   readonly now: () => number;
   /** Until then; undefined: until the signal. At least one look is made. */
@@ -61,10 +61,10 @@ export interface Follow {
 }
 
 /** Looks at the pace given until the time is over or the signal aborts. */
-export async function* followLag(
-  { look, pace, now, untilMs }: Follow,
+export async function* followLag<Report = LagReport>(
+  { look, pace, now, untilMs }: Follow<Report>,
   signal: AbortSignal,
-): AsyncGenerator<Look, void, undefined> {
+): AsyncGenerator<Look<Report>, void, undefined> {
   while (!signal.aborted) {
     const lookedAtMs = now();
     yield await tryLook(look);
@@ -76,7 +76,7 @@ export async function* followLag(
   }
 }
 
-async function tryLook(look: () => Promise<LagReport>): Promise<Look> {
+async function tryLook<Report>(look: () => Promise<Report>): Promise<Look<Report>> {
   try {
     return { kind: 'report', report: await look() };
   } catch (error) {
