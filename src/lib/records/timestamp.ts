@@ -15,26 +15,95 @@ export interface Timestamp {
 const minMs = -210_866_803_200_000;
 const maxMs = 9_224_318_015_999_000;
 
-const pattern = /^(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])(\d{2}):(\d{2}))$/;
 /** Dates that some clock can write but that lie outside a four-digit year: 294277-…, -005000-…, +275760-…. */
-const longYear = /^[+-]?\d{5,}-\d{2}-\d{2}[Tt]/;
+const longYear = /^(?:[+-]?\d{5,}|[+-]\d{4})-\d{2}-\d{2}[Tt]/;
+
+const digit0 = 0x30;
 
 export function parseRfc3339(text: string): Timestamp | TimestampFault {
-  const match = pattern.exec(text);
-  if (match === null) {
-    return longYear.test(text) || /^[+-]\d{4,}-\d{2}-\d{2}[Tt]/.test(text) ? 'timestamp_range' : 'invalid_timestamp';
+  const bytes = Buffer.from(text);
+  return parseRfc3339Bytes(bytes, 0, bytes.length);
+}
+
+/**
+ * The text is `bytes[start, end)`: the hot path reads it where it stands and makes no string.
+ * `YYYY-MM-DDTHH:MM:SS[.digits](Z|±HH:MM)`, where T and Z may be small letters.
+ */
+export function parseRfc3339Bytes(bytes: Uint8Array, start: number, end: number): Timestamp | TimestampFault {
+  const zoneAt = end - start < 20 ? -1 : afterFraction(bytes, start + 19, end);
+  const zone = zoneAt < 0 ? Number.NaN : zoneMinutes(bytes, zoneAt, end);
+  const year = twoDigits(bytes, start) * 100 + twoDigits(bytes, start + 2);
+  const month = twoDigits(bytes, start + 5);
+  const day = twoDigits(bytes, start + 8);
+  const hour = twoDigits(bytes, start + 11);
+  const minute = twoDigits(bytes, start + 14);
+  const second = twoDigits(bytes, start + 17);
+  const isTime = hour <= 23 && minute <= 59 && second <= 60;
+  if (Number.isNaN(zone) || !isTime || !arePunctuation(bytes, start) || !isDate(year, month, day)) {
+    return longYear.test(Buffer.from(bytes.subarray(start, end)).toString('latin1'))
+      ? 'timestamp_range'
+      : 'invalid_timestamp';
   }
-  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1, 7).map(Number);
-  const zoneHours = Number(match[9] ?? 0);
-  const zoneMinutes = Number(match[10] ?? 0);
-  if (hour > 23 || minute > 59 || second > 60 || zoneHours > 15 || zoneMinutes > 59 || !isDate(year, month, day)) {
-    return 'invalid_timestamp';
-  }
-  const zone = (match[8] === '-' ? -1 : 1) * (zoneHours * 60 + zoneMinutes);
-  const fraction = (match[7] ?? '').padEnd(6, '0');
   // A leap second, 23:59:60, falls on the first instant of the next minute by itself.
   const seconds = ((daysSinceEpoch(year, month, day) * 24 + hour) * 60 + minute - zone) * 60 + second;
-  return { ms: seconds * 1000 + Number(fraction.slice(0, 3)), micros: Number(fraction.slice(3, 6)) };
+  const micros = fractionMicros(bytes, start + 20, zoneAt);
+  return { ms: seconds * 1000 + Math.floor(micros / 1000), micros: micros % 1000 };
+}
+
+/** NaN, which compares as false, where one of the two is no digit. */
+function twoDigits(bytes: Uint8Array, at: number): number {
+  const tens = (bytes[at] ?? 0) - digit0;
+  const ones = (bytes[at + 1] ?? 0) - digit0;
+  return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? tens * 10 + ones : Number.NaN;
+}
+
+function arePunctuation(bytes: Uint8Array, start: number): boolean {
+  const dash = 0x2d;
+  const colon = 0x3a;
+  const between = (bytes[start + 10] ?? 0) | 0x20;
+  return (
+    bytes[start + 4] === dash &&
+    bytes[start + 7] === dash &&
+    between === 0x74 &&
+    bytes[start + 13] === colon &&
+    bytes[start + 16] === colon
+  );
+}
+
+/** Where the zone begins; -1 for a point without digits. */
+function afterFraction(bytes: Uint8Array, start: number, end: number): number {
+  if (bytes[start] !== 0x2e) {
+    return start;
+  }
+  let at = start + 1;
+  while (at < end && (bytes[at] ?? 0) >= digit0 && (bytes[at] ?? 0) <= digit0 + 9) {
+    at += 1;
+  }
+  return at === start + 1 ? -1 : at;
+}
+
+/** Minutes east of UTC; NaN when it is no zone, or not the last of the text. */
+function zoneMinutes(bytes: Uint8Array, start: number, end: number): number {
+  const sign = bytes[start];
+  if (end === start + 1) {
+    return ((sign ?? 0) | 0x20) === 0x7a ? 0 : Number.NaN;
+  }
+  const hours = twoDigits(bytes, start + 1);
+  const minutes = twoDigits(bytes, start + 4);
+  const isZone = end === start + 6 && bytes[start + 3] === 0x3a && hours <= 15 && minutes <= 59;
+  if (!isZone || (sign !== 0x2b && sign !== 0x2d)) {
+    return Number.NaN;
+  }
+  return (sign === 0x2d ? -1 : 1) * (hours * 60 + minutes);
+}
+
+/** The first six digits of the fraction. */
+function fractionMicros(bytes: Uint8Array, start: number, end: number): number {
+  let micros = 0;
+  for (let at = start; at < start + 6; at += 1) {
+    micros = micros * 10 + (at < end ? (bytes[at] ?? digit0) - digit0 : 0);
+  }
+  return micros;
 }
 
 /** Days of the proleptic Gregorian calendar since 1970-01-01; years begin in March, so that leap days come last. */
@@ -63,8 +132,10 @@ export function parseEpochMs(text: string): Timestamp | TimestampFault {
   return { ms, micros: Math.min(999, Math.floor((value - ms) * 1000)) };
 }
 
+const daysOfMonth = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+
 function isDate(year: number, month: number, day: number): boolean {
   const leap = (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0;
-  const days = [31, leap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-  return month >= 1 && month <= 12 && day >= 1 && day <= (days[month - 1] ?? 0);
+  const days = month === 2 && leap ? 29 : (daysOfMonth[month - 1] ?? 0);
+  return day >= 1 && day <= days;
 }
