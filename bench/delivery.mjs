@@ -47,10 +47,10 @@ const topic = `bench_${process.pid}`;
 const kinds = { events: eventKind(topic, records), logs: logKind(`${topic}_logs`, records) };
 
 /** The sandbox's brokers: their CPU counts too. */
-const { run } = sandboxPaths(sandboxDirectory(process.env));
-const pids = readdirSync(run)
+const pidFiles = sandboxPaths(sandboxDirectory(process.env)).run;
+const pids = readdirSync(pidFiles)
   .filter((name) => name.startsWith('kafka-'))
-  .map((name) => Number.parseInt(readFileSync(join(run, name), 'utf8'), 10));
+  .map((name) => Number.parseInt(readFileSync(join(pidFiles, name), 'utf8'), 10));
 
 /** A kpipe.yaml for the bench's own topics, group and database. */
 function writeConfig(database, url, projected) {
