@@ -191,6 +191,19 @@ const kafka = z
     connectTimeout: durationMs.default(5000),
     /** How long the group waits for a member that fell silent; the brokers' own bounds apply. */
     sessionTimeout: durationMs.default(10_000),
+    group: z
+      .strictObject({
+        /** classic: KIP-429, cooperative. consumer: KIP-848. auto: as the group's members do, else what the brokers speak. */
+        protocol: z.enum(['auto', 'classic', 'consumer']).default('auto'),
+        /** Static membership (KIP-345): one of its own for each process of a role. */
+        instanceId: z
+          .string()
+          .regex(/^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/, 'letters, digits, ".", "_" and "-", at most 249')
+          .optional(),
+      })
+      .prefault({}),
+    /** Where `kpipe replay` writes down what it does to positions. */
+    journal: topicName.default('kpipe.journal'),
     tls: z
       .union([
         z.literal(true).transform(() => ({})),
@@ -216,6 +229,9 @@ const kafka = z
   .superRefine((value, context) => {
     if (value.tls !== undefined && 'cert' in value.tls !== 'key' in value.tls) {
       context.addIssue({ code: 'custom', path: ['tls'], message: 'cert and key go together' });
+    }
+    if (value.source === 'kafkajs' && (value.group.instanceId !== undefined || value.group.protocol === 'consumer')) {
+      context.addIssue({ code: 'custom', path: ['group'], message: 'needs kafka.source: cooperative' });
     }
     const remote = value.brokers.find((broker) => !/^(?:127\.|localhost:|\[::1\])/.test(broker));
     if (value.tls !== undefined && 'insecure' in value.tls && value.tls.insecure === true && remote !== undefined) {
