@@ -3,7 +3,9 @@ import { Args, Flags } from '@oclif/core';
 import { KpipeCommand } from '../cli/base-command.ts';
 import { durationFlag } from '../cli/duration-flag.ts';
 import { renderDocument } from '../cli/output/document.ts';
-import { consumeView } from '../cli/views/consume.ts';
+import { LiveLine } from '../cli/output/live-line.ts';
+import { paletteFor } from '../cli/output/text.ts';
+import { consumeLine, consumeView } from '../cli/views/consume.ts';
 import { roleNames } from '../lib/config/schema.ts';
 import type { RunResult } from '../lib/runtime/run-role.ts';
 
@@ -28,18 +30,33 @@ The first SIGINT or SIGTERM writes what was read and leaves, the second ends at 
       'report-every',
       100,
     )({
-      description: 'how often a line of ndjson tells the state (default: 10s)',
+      description: 'how often the state is told: a line of ndjson (default: 10s), on a terminal one line anew (1s)',
+    }),
+    'metrics-port': Flags.integer({
+      min: 0,
+      max: 65_535,
+      helpValue: 'PORT',
+      description: 'serve /livez, /readyz and /metrics (Prometheus) there; 0 takes a free port',
+    }),
+    'metrics-host': Flags.string({
+      default: '127.0.0.1',
+      helpValue: 'ADDRESS',
+      dependsOn: ['metrics-port'],
+      description: 'address that they are served on',
     }),
   };
   static override examples = [
     '<%= config.bin %> <%= command.id %> events',
     '<%= config.bin %> <%= command.id %> analytics --until-drained --json',
+    '<%= config.bin %> <%= command.id %> logs --metrics-port 9464 --metrics-host 0.0.0.0',
   ];
 
   async run(): Promise<ConsumeResult> {
     const { args, flags } = await this.parse(Consume);
     const role = roleNames.find((name) => name === args.role) ?? 'events';
     const config = this.configuration(flags);
+    const port = flags['metrics-port'];
+    const live = process.stderr.isTTY ? new LiveLine(process.stderr, paletteFor('stderr', process.env)) : null;
     const { consumeRole } = await import('../lib/roles/consume.ts');
     const result = await consumeRole(config, role, {
       untilDrained: flags['until-drained'],
@@ -47,11 +64,18 @@ The first SIGINT or SIGTERM writes what was read and leaves, the second ends at 
       concurrency: flags.concurrency,
       skipLost: flags['skip-lost'],
       acceptRecreated: flags['accept-recreated'],
-      reportEveryMs: flags['report-every'] ?? 10_000,
-      onReport: (report) => process.stderr.write(`${renderDocument(report, 'ndjson')}\n`),
-      notice: (text) => this.say(`${role}: ${text}`),
+      metrics: port === undefined ? null : { port, host: flags['metrics-host'] },
+      reportEveryMs: flags['report-every'] ?? (live === null ? 10_000 : 1000),
+      onReport: (report) =>
+        live === null
+          ? void process.stderr.write(`${renderDocument(report, 'ndjson')}\n`)
+          : live.show(consumeLine(report)),
+      notice: (text) => {
+        live?.clear();
+        this.say(`${role}: ${text}`);
+      },
       signal: this.interruption(),
-    });
+    }).finally(() => live?.clear());
     return this.show(flags, result, consumeView);
   }
 }

@@ -118,6 +118,7 @@ function consume({ config, role }: Made, options: Partial<ConsumeOptions> = {}):
     concurrency: 2,
     skipLost: false,
     acceptRecreated: false,
+    metrics: null,
     reportEveryMs: 60_000,
     onReport: () => undefined,
     notice: () => undefined,

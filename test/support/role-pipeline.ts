@@ -150,6 +150,7 @@ const consumeDefaults: ConsumeOptions = {
   concurrency: 2,
   skipLost: false,
   acceptRecreated: false,
+  metrics: null,
   reportEveryMs: 60_000,
   onReport: () => undefined,
   notice: () => undefined,

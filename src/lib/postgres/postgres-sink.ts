@@ -43,6 +43,9 @@ export async function openPostgresSink<Row>(options: PostgresSinkOptions, table:
     },
     classify: (error) => (error instanceof KpipeError || kindOfFailure(error) === 'configuration' ? 'fatal' : 'retry'),
     describe: (error) => postgresError(error, pool.options),
+    ping: async () => {
+      await pool.query('select 1');
+    },
     close: end,
   };
 }

@@ -4,8 +4,9 @@ import { KpipeError } from '../errors.ts';
 import { openKafkaAdmin } from '../kafka/admin.ts';
 import { openPublisher } from '../kafka/publisher.ts';
 import { openKafkajsSource } from '../kafka/source-kafkajs.ts';
+import { exposeRun, type MetricsAddress } from '../metrics/observed-run.ts';
 import type { ClusterAdmin } from '../ports.ts';
-import type { Totals } from '../runtime/counts.ts';
+import type { RunObserver } from '../runtime/observer.ts';
 import type { Role } from '../runtime/role.ts';
 import { RoleRun, type RunResult } from '../runtime/run-role.ts';
 import { keepYoungGenerationSmall } from '../runtime/young-generation.ts';
@@ -13,6 +14,7 @@ import { openAnalyticsRole } from './analytics.ts';
 import { required, type RoleEnvironment } from './environment.ts';
 import { openEventsRole } from './events.ts';
 import { openLogsRole } from './logs.ts';
+import { RunReports, type ConsumeReport } from './reports.ts';
 
 export interface ConsumeOptions {
   readonly untilDrained: boolean;
@@ -20,24 +22,13 @@ export interface ConsumeOptions {
   readonly concurrency: number;
   readonly skipLost: boolean;
   readonly acceptRecreated: boolean;
+  /** Where /livez, /readyz and /metrics are served; null: nowhere. */
+  readonly metrics: MetricsAddress | null;
   readonly reportEveryMs: number;
   readonly onReport: (report: ConsumeReport) => void;
   /** A line about something that is not as it should be, or is again. */
   readonly notice: (text: string) => void;
   readonly signal: AbortSignal;
-}
-
-/** What a running role says of itself now and then. */
-export interface ConsumeReport {
-  readonly at: string;
-  readonly role: string;
-  readonly totals: Totals;
-  /** Since the report before. */
-  readonly recordsPerSec: number;
-  readonly partitions: number;
-  /** Why partitions wait, if any do. */
-  readonly paused: string | null;
-  readonly rssBytes: number;
 }
 
 /**
@@ -81,9 +72,15 @@ async function runOpened<Row>(
   options: ConsumeOptions,
 ): Promise<RunResult> {
   const clientId = `${config.kafka.clientId}-${role.name}`;
-  const publisher = await openPublisher(config.kafka, { clientId });
-  const paused = new Map<number, KpipeError>();
+  const open: (() => Promise<void>)[] = [() => role.sink.close()];
   try {
+    const exposure = options.metrics === null ? null : await exposeRun(role.name, options.metrics, now);
+    if (exposure !== null) {
+      open.push(exposure.close);
+      options.notice(`health and metrics: ${exposure.url}/livez, /readyz, /metrics`);
+    }
+    const publisher = await openPublisher(config.kafka, { clientId });
+    open.push(() => publisher.close());
     const source = await openKafkajsSource(config.kafka, {
       topic: role.topic,
       group,
@@ -91,6 +88,7 @@ async function runOpened<Row>(
       maxBytesPerPartition: 1024 * 1024,
       maxWaitMs: 100,
     });
+    const reports = new RunReports(role.name, now, options.notice);
     const run = new RoleRun(
       role,
       { source, publisher, admin },
@@ -100,56 +98,31 @@ async function runOpened<Row>(
         concurrency: options.concurrency,
         skipLost: options.skipLost,
         signal: options.signal,
-        onPaused: (partition, reason) => tellPause(paused, partition, reason, options.notice),
+        onPaused: (partition, reason) => reports.paused(partition, reason),
+        observer: exposure === null ? reports : both(reports, exposure.observer),
         now,
         random,
       },
     );
-    const reports = setInterval(() => options.onReport(report()), options.reportEveryMs);
-    let before = 0;
-    const report = (): ConsumeReport => {
-      const result = run.result();
-      const [reason] = paused.values();
-      const recordsPerSec = Math.round(((result.totals.records - before) * 1000) / options.reportEveryMs);
-      before = result.totals.records;
-      return {
-        at: new Date(now()).toISOString(),
-        role: role.name,
-        totals: result.totals,
-        recordsPerSec,
-        partitions: result.partitions.length,
-        paused: reason === undefined ? null : `${reason.code} ${reason.message}`,
-        rssBytes: process.memoryUsage.rss(),
-      };
-    };
-    try {
-      return await run.run();
-    } finally {
-      clearInterval(reports);
-    }
+    exposure?.follow(run, role.sink);
+    const telling = setInterval(() => void reports.report(run).then(options.onReport), options.reportEveryMs);
+    return await run.run().finally(() => clearInterval(telling));
   } finally {
-    await Promise.allSettled([publisher.close(), role.sink.close()]);
+    await Promise.allSettled(open.map((close) => close()));
   }
 }
 
-/** Says once that the role waits, and once that it goes on. */
-function tellPause(
-  paused: Map<number, KpipeError>,
-  partition: number,
-  reason: KpipeError | null,
-  notice: (text: string) => void,
-): void {
-  const wasPaused = paused.size > 0;
-  if (reason === null) {
-    paused.delete(partition);
-  } else {
-    paused.set(partition, reason);
-  }
-  if (!wasPaused && reason !== null) {
-    notice(`waiting: ${reason.code} ${reason.message}`);
-  } else if (wasPaused && paused.size === 0) {
-    notice('going on');
-  }
+function both(one: RunObserver, other: RunObserver): RunObserver {
+  return {
+    wrote: (written) => {
+      one.wrote(written);
+      other.wrote(written);
+    },
+    joined: (partitions) => {
+      one.joined(partitions);
+      other.joined(partitions);
+    },
+  };
 }
 
 /** Answers the id of the first topic. */

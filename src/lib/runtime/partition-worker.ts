@@ -12,6 +12,7 @@ import {
 import { DeadLetterBreaker } from './breaker.ts';
 import type { RunCounts } from './counts.ts';
 import type { MemoryBudget } from './memory-budget.ts';
+import type { RunObserver } from './observer.ts';
 import type { Semaphore } from './semaphore.ts';
 import type { Claim, Sink } from './sink.ts';
 
@@ -26,6 +27,7 @@ export interface WorkerContext<Row> {
   /** Bounds what all partitions hold. */
   readonly memory: MemoryBudget;
   readonly counts: RunCounts;
+  readonly observer?: Pick<RunObserver, 'wrote'>;
   readonly breaker: { readonly share: number; readonly of: number };
   /** Resolves when the records are acked in the dead letter topic. */
   readonly buryDead: (origin: { topic: string; partition: number }, dead: readonly DeadRecord[]) => Promise<void>;
@@ -217,7 +219,8 @@ export class PartitionWorker<Row> {
 
   /** One batch to its end: dead letters first, then rows and position; again while the sink is away. */
   async #write(closed: ClosedBatch<Row>): Promise<void> {
-    const { sink, counts } = this.#context;
+    const { sink, counts, observer, now } = this.#context;
+    const beganMs = now();
     let batch = closed;
     let buried = 0;
     for (let attempt = 1; ; attempt += 1) {
@@ -240,6 +243,7 @@ export class PartitionWorker<Row> {
         }
         this.#writtenPosition = batch.sink.nextPosition;
         counts.add(batch, outcome);
+        observer?.wrote({ batch, ...outcome, writeMs: now() - beganMs, atMs: now() });
         this.#breaker.count(batch);
         break;
       } catch (error) {

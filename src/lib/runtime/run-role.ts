@@ -13,10 +13,14 @@ import { backoffMs, wait } from './backoff.ts';
 import { deadLetterOffice } from './bury.ts';
 import { claimReadable } from './claims.ts';
 import { RunCounts, type PartitionCounts, type Totals } from './counts.ts';
+import { GroupMirror } from './group-mirror.ts';
 import { MemoryBudget } from './memory-budget.ts';
+import type { RunObserver } from './observer.ts';
 import { PartitionWorker, type WorkerContext } from './partition-worker.ts';
 import type { Role } from './role.ts';
+import type { RunState } from './run-state.ts';
 import { Semaphore } from './semaphore.ts';
+import { backlogOf, stallOf, untilDrained, type PartitionBacklog, type WatchedRun } from './watches.ts';
 
 /** What a role needs of Kafka. */
 export interface RoleEdges {
@@ -34,7 +38,9 @@ export interface RunOptions {
   readonly skipLost: boolean;
   /** Drains and ends. */
   readonly signal: AbortSignal;
+  /** Told why writing of a partition waits, at each attempt; null when it goes on. */
   readonly onPaused: (partition: number, reason: KpipeError | null) => void;
+  readonly observer?: RunObserver;
   readonly now: () => number;
   readonly random: () => number;
 }
@@ -51,10 +57,7 @@ export interface RunResult {
 /** For records that were read and are not yet written; what a fetch in flight brings comes on top. */
 const memoryBudgetBytes = 20 * 1024 * 1024;
 const mirrorEveryMs = 1000;
-const drainCheckMs = 250;
 const stallCheckMs = 10_000;
-/** A consumer that cannot go on must end; it is never alive and idle. */
-const stalledAfterMs = 60_000;
 
 /**
  * Runs a role until it is drained, told to stop, or cannot go on.
@@ -69,9 +72,10 @@ export class RoleRun<Row> {
   readonly #options: RunOptions;
   readonly #context: WorkerContext<Row>;
   readonly #workers = new Map<number, PartitionWorker<Row>>();
-  readonly #mirrored = new Map<number, bigint>();
+  readonly #mirror = new GroupMirror();
   readonly #giveUp = new AbortController();
   readonly #drain = Promise.withResolvers<void>();
+  readonly #paused = new Map<number, KpipeError>();
   readonly #startedAt: number;
   /** Of the group's present generation; null before the first. */
   #assigned: number | null = null;
@@ -95,7 +99,13 @@ export class RoleRun<Row> {
       counts: this.counts,
       breaker: role.breaker,
       buryDead: deadLetterOffice(edges.publisher, role.deadLetterTopic, role.name, options.now),
-      onPaused: options.onPaused,
+      observer: {
+        wrote: (written) => {
+          this.#progressAt = written.atMs;
+          options.observer?.wrote(written);
+        },
+      },
+      onPaused: (partition, reason) => this.#onPaused(partition, reason),
       now: options.now,
       random: options.random,
       giveUp: this.#giveUp.signal,
@@ -107,15 +117,15 @@ export class RoleRun<Row> {
     const begin = (): void => this.#drain.resolve();
     signal.addEventListener('abort', begin, { once: true });
     const timers = [
-      setInterval(() => void this.#mirror(), mirrorEveryMs),
-      setInterval(() => void this.#checkStalled(), stallCheckMs),
+      setInterval(() => void this.#mirrorPositions(), mirrorEveryMs),
+      setInterval(() => void this.#endIfStalled(), stallCheckMs),
       ...(forMs === null ? [] : [setTimeout(begin, forMs)]),
     ];
     if (signal.aborted) {
       begin();
     }
     const reading = this.#edges.source.run(this.#listener()).catch((error: unknown) => this.#fail(error));
-    const watching = this.#options.untilDrained ? this.#watchDrained() : Promise.resolve();
+    const watching = this.#options.untilDrained ? this.#endWhenDrained() : Promise.resolve();
     try {
       await this.#drain.promise;
       await this.#drainAll();
@@ -144,11 +154,50 @@ export class RoleRun<Row> {
     };
   }
 
+  /** How the run stands, for whoever asks after its health. */
+  state(): RunState {
+    return {
+      assigned: this.#assigned,
+      held: this.#workers.size,
+      isDraining: this.#draining,
+      failure: this.#failure === null ? null : `${this.#failure.code} ${this.#failure.message}`,
+      paused: new Map([...this.#paused.values()].map(({ code, message }) => [code, message])),
+      isBusy: ![...this.#workers.values()].every((worker) => worker.isIdle),
+      stillMs: this.#options.now() - this.#progressAt,
+    };
+  }
+
+  /** How far each partition is behind its log's end. @throws KPIPE_KAFKA_UNREACHABLE */
+  backlog(): Promise<readonly PartitionBacklog[]> {
+    return backlogOf(this.#edges.admin, [...this.#workers.values()]);
+  }
+
+  #watched(): WatchedRun {
+    return {
+      workers: () => [...this.#workers.values()],
+      assigned: () => this.#assigned,
+      isEnding: () => this.#draining || this.#failure !== null,
+      stillMs: () => this.#options.now() - this.#progressAt,
+    };
+  }
+
+  #onPaused(partition: number, reason: KpipeError | null): void {
+    if (reason === null) {
+      this.#paused.delete(partition);
+    } else {
+      this.#paused.set(partition, reason);
+      // Another attempt was made: the run moves, the sink does not.
+      this.#progressAt = this.#options.now();
+    }
+    this.#options.onPaused(partition, reason);
+  }
+
   #listener(): SourceListener {
     return {
       joined: (partitions) => {
         this.#assigned = partitions;
         this.#progressAt = this.#options.now();
+        this.#options.observer?.joined(partitions);
       },
       assigned: (assignment) => this.#begin(assignment),
       fetched: (batch) => this.#accept(batch),
@@ -161,7 +210,7 @@ export class RoleRun<Row> {
       skipLost: this.#options.skipLost,
       random: this.#options.random,
       giveUp: this.#giveUp.signal,
-      onPaused: this.#options.onPaused,
+      onPaused: (partition, reason) => this.#onPaused(partition, reason),
     });
     if (!assignment.active) {
       throw new AssignmentLostError('the partition was lost while it was claimed');
@@ -187,8 +236,8 @@ export class RoleRun<Row> {
     const released = partitions.flatMap(({ partition }) => this.#workers.get(partition) ?? []);
     for (const { partition } of partitions) {
       this.#workers.delete(partition);
-      this.#mirrored.delete(partition);
-      this.#options.onPaused(partition, null);
+      this.#mirror.forget(partition);
+      this.#onPaused(partition, null);
     }
     await Promise.all(released.map((worker) => worker.abandon()));
   }
@@ -250,83 +299,26 @@ export class RoleRun<Row> {
       this.#failure ??= drainDeadlineError(this.#role.name);
     }
     // The positions are true without the mirror: a group that does not answer holds up no end.
-    await Promise.race([this.#mirror(), expired.promise]);
+    await Promise.race([this.#mirrorPositions(), expired.promise]);
     clearTimeout(deadline);
   }
 
-  /** Tells the group where the role stands, for lag tools. What fails here is told again a second later. */
-  async #mirror(): Promise<void> {
-    if (this.#role.sink.commitsToGroup) {
-      return;
-    }
-    await Promise.all(
-      [...this.#workers.values()].map(async ({ assignment, writtenPosition }) => {
-        if (!assignment.active || this.#mirrored.get(assignment.partition) === writtenPosition) {
-          return;
-        }
-        try {
-          await assignment.commit(writtenPosition);
-          this.#mirrored.set(assignment.partition, writtenPosition);
-        } catch {
-          // The truth is in the sink.
-        }
-      }),
-    );
-  }
-
-  /** Drained: every partition that this member holds is written up to the log's end. */
-  async #watchDrained(): Promise<void> {
-    while (!this.#draining && this.#failure === null) {
-      await wait(drainCheckMs, this.#options.signal);
-      if (!this.#draining && this.#failure === null && (await this.#isDrained())) {
-        this.#drain.resolve();
-        return;
-      }
-      if (this.#options.signal.aborted) {
-        return;
-      }
+  async #mirrorPositions(): Promise<void> {
+    if (!this.#role.sink.commitsToGroup) {
+      await this.#mirror.tell(this.#workers.values());
     }
   }
 
-  async #isDrained(): Promise<boolean> {
-    const workers = [...this.#workers.values()];
-    if (this.#assigned === null || workers.length !== this.#assigned || !workers.every((worker) => worker.isIdle)) {
-      return false;
-    }
-    try {
-      return (await this.#behind(workers)).length === 0;
-    } catch {
-      // Kafka is away: it is not known, so it is not drained.
-      return false;
-    }
+  async #endWhenDrained(): Promise<void> {
+    await untilDrained(this.#watched(), this.#edges.admin, this.#options.signal);
+    this.#drain.resolve();
   }
 
-  /** The workers that have something left to read. */
-  async #behind(workers: readonly PartitionWorker<Row>[]): Promise<readonly PartitionWorker<Row>[]> {
-    const partitions = workers.map(({ claim: { topic, partition } }) => ({ topic, partition }));
-    const ends = partitions.length === 0 ? [] : await this.#edges.admin.listOffsets(partitions, 'latest');
-    const endOf = new Map(ends.map(({ partition, offset }) => [partition, offset]));
-    return workers.filter((worker) => worker.writtenPosition < (endOf.get(worker.claim.partition) ?? 0n));
-  }
-
-  async #checkStalled(): Promise<void> {
-    const idleMs = this.#options.now() - this.#progressAt;
-    const workers = [...this.#workers.values()];
-    if (this.#draining || idleMs < stalledAfterMs || !workers.every((worker) => worker.isIdle)) {
-      return;
-    }
-    const behind = await this.#behind(workers).catch(() => []);
-    if (behind.length > 0 || this.#assigned === null) {
-      this.#fail(
-        new KpipeError(
-          'KPIPE_NO_PROGRESS',
-          `role ${this.#role.name} has read nothing for ${Math.round(idleMs / 1000)} s while records wait`,
-          {
-            where: { topic: this.#role.topic },
-            next: 'start it again (a supervisor does); `kpipe doctor` and `kpipe brokers` show what is wrong with the cluster',
-          },
-        ),
-      );
+  async #endIfStalled(): Promise<void> {
+    const { name: role, topic } = this.#role;
+    const stall = await stallOf(this.#watched(), this.#edges.admin, { role, topic });
+    if (stall !== null) {
+      this.#fail(stall);
     }
   }
 }

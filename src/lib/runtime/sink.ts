@@ -22,6 +22,8 @@ export interface Sink<Row> {
   classify(error: unknown): 'retry' | 'fatal';
   /** Such a failure for the operator: with a code, without row data. */
   describe(error: unknown): KpipeError;
+  /** Asks the store for a sign of life. @throws what it fails with; without it, only writing tells */
+  ping?(): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -1,0 +1,93 @@
+import { KpipeError } from '../errors.ts';
+import { partitionKey, type ClusterAdmin, type TopicPartition } from '../ports.ts';
+import { wait } from './backoff.ts';
+import type { Claim } from './sink.ts';
+
+/** A worker as the watches see it. */
+export interface WatchedWorker {
+  readonly claim: Claim;
+  readonly writtenPosition: bigint;
+  /** Nothing is in hand. */
+  readonly isIdle: boolean;
+}
+
+/** A run as the watches see it. */
+export interface WatchedRun {
+  readonly workers: () => readonly WatchedWorker[];
+  /** How many partitions the group gave; null before it gave any answer. */
+  readonly assigned: () => number | null;
+  readonly isEnding: () => boolean;
+  /** Since something moved: a fetch, a write, a pause. */
+  readonly stillMs: () => number;
+}
+
+/** How far a partition's log reaches beyond what is written. */
+export interface PartitionBacklog extends TopicPartition {
+  readonly position: bigint;
+  readonly lagRecords: number;
+}
+
+const drainCheckMs = 250;
+/** A consumer that cannot go on must end; it is never alive and idle. */
+const stalledAfterMs = 60_000;
+
+/** Asks where the logs end. A partition of which Kafka does not say is left out. @throws KPIPE_KAFKA_UNREACHABLE */
+export async function backlogOf(
+  admin: ClusterAdmin,
+  workers: readonly WatchedWorker[],
+): Promise<readonly PartitionBacklog[]> {
+  const partitions = workers.map(({ claim: { topic, partition } }) => ({ topic, partition }));
+  const ends = partitions.length === 0 ? [] : await admin.listOffsets(partitions, 'latest');
+  const endOf = new Map(ends.map((end) => [partitionKey(end), end.offset]));
+  return workers.flatMap(({ claim: { topic, partition }, writtenPosition: position }) => {
+    const end = endOf.get(partitionKey({ topic, partition })) ?? null;
+    return end === null
+      ? []
+      : [{ topic, partition, position, lagRecords: end > position ? Number(end - position) : 0 }];
+  });
+}
+
+/** Resolves when every partition that this member holds is written up to the log's end, or when the run ends. */
+export async function untilDrained(run: WatchedRun, admin: ClusterAdmin, signal: AbortSignal): Promise<void> {
+  while (!run.isEnding() && !signal.aborted) {
+    await wait(drainCheckMs, signal);
+    if (run.isEnding() || (await isDrained(run, admin))) {
+      return;
+    }
+  }
+}
+
+async function isDrained(run: WatchedRun, admin: ClusterAdmin): Promise<boolean> {
+  const workers = run.workers();
+  if (run.assigned() === null || workers.length !== run.assigned() || !workers.every((worker) => worker.isIdle)) {
+    return false;
+  }
+  try {
+    return (await backlogOf(admin, workers)).every(({ lagRecords }) => lagRecords === 0);
+  } catch {
+    // Kafka is away: it is not known, so it is not drained.
+    return false;
+  }
+}
+
+/** The failure of a run that reads nothing while records wait, or that no group has answered; else null. */
+export async function stallOf(
+  run: WatchedRun,
+  admin: ClusterAdmin,
+  where: { readonly role: string; readonly topic: string },
+): Promise<KpipeError | null> {
+  const stillMs = run.stillMs();
+  const workers = run.workers();
+  if (run.isEnding() || stillMs < stalledAfterMs || !workers.every((worker) => worker.isIdle)) {
+    return null;
+  }
+  const backlog = await backlogOf(admin, workers).catch(() => []);
+  if (run.assigned() !== null && backlog.every(({ lagRecords }) => lagRecords === 0)) {
+    return null;
+  }
+  const still = `role ${where.role} has read nothing for ${Math.round(stillMs / 1000)} s while records wait`;
+  return new KpipeError('KPIPE_NO_PROGRESS', still, {
+    where: { topic: where.topic },
+    next: 'start it again (a supervisor does); `kpipe doctor` and `kpipe brokers` show what is wrong with the cluster',
+  });
+}
