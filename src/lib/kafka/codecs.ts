@@ -5,65 +5,50 @@ import { KpipeError } from '../errors.ts';
 
 /**
  * Decompression of record batches, each with a cap on what comes out: 64 kB of gzip can hold 64 MB. Any producer may
- * choose a codec, so all of Kafka's are here.
+ * choose a codec, so all of Kafka's are here. Null: it is more than the cap.
  */
-export interface Codec {
-  readonly decompress: (compressed: Buffer) => Promise<Buffer>;
+export type Unpack = (compressed: Buffer, maxBytes: number) => Promise<Buffer | null>;
+
+/** By the number that a batch's attributes give the codec; 0 is none. */
+export const unpackers: Readonly<Record<number, Unpack>> = { 1: gunzip, 2: unsnappy, 3: unlz4, 4: unzstd };
+
+/** What one batch may hold uncompressed: more stops the machine rather than the role. */
+export const maxUnpackedBytes = 128 * 1024 * 1024;
+
+async function gunzip(compressed: Buffer, maxBytes: number): Promise<Buffer | null> {
+  return capped(promisify(zlib.unzip)(compressed, { maxOutputLength: maxBytes }));
 }
 
-export interface Codecs {
-  readonly gzip: Codec;
-  readonly snappy: Codec;
-  readonly lz4: Codec;
-  readonly zstd: Codec;
-}
-
-export function createCodecs(maxBatchBytes: number): Codecs {
-  const gunzip = promisify(zlib.unzip);
-  return {
-    gzip: {
-      decompress: (compressed) => capped(() => gunzip(compressed, { maxOutputLength: maxBatchBytes }), maxBatchBytes),
-    },
-    zstd: { decompress: (compressed) => unzstd(compressed, maxBatchBytes) },
-    snappy: { decompress: (compressed) => unsnappy(compressed, maxBatchBytes) },
-    lz4: { decompress: (compressed) => unlz4(compressed, maxBatchBytes) },
-  };
-}
-
-function tooLarge(maxBatchBytes: number): KpipeError {
-  return new KpipeError('KPIPE_KAFKA_FAILED', `a record batch holds more than ${maxBatchBytes} bytes uncompressed`, {
-    next: 'find its producer; `kpipe replay` can step over the batch',
-  });
-}
-
-async function capped(decompress: () => Promise<Buffer>, maxBatchBytes: number): Promise<Buffer> {
-  try {
-    return await decompress();
-  } catch (error) {
-    throw error instanceof RangeError ? tooLarge(maxBatchBytes) : error;
-  }
-}
-
-async function unzstd(compressed: Buffer, maxBatchBytes: number): Promise<Buffer> {
+async function unzstd(compressed: Buffer, maxBytes: number): Promise<Buffer | null> {
   // Node has zstd from 22.15 on.
   if (typeof zlib.zstdDecompress !== 'function') {
     throw new KpipeError('KPIPE_KAFKA_FAILED', `this Node (${process.version}) cannot decompress zstd`, {
       next: 'use Node 22.15 or newer',
     });
   }
-  const decompress = promisify(zlib.zstdDecompress);
-  return capped(() => decompress(compressed, { maxOutputLength: maxBatchBytes }), maxBatchBytes);
+  return capped(promisify(zlib.zstdDecompress)(compressed, { maxOutputLength: maxBytes }));
+}
+
+async function capped(decompressed: Promise<Buffer>): Promise<Buffer | null> {
+  try {
+    return await decompressed;
+  } catch (error) {
+    if (error instanceof RangeError) {
+      return null;
+    }
+    throw error;
+  }
 }
 
 /** The framing of snappy-java, which Kafka's Java clients write: magic, two versions, then blocks behind their length. */
 const snappyJavaMagic = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00]);
 
-async function unsnappy(compressed: Buffer, maxBatchBytes: number): Promise<Buffer> {
+async function unsnappy(compressed: Buffer, maxBytes: number): Promise<Buffer | null> {
   const { uncompress } = await import('snappy');
   const blocks = compressed.subarray(0, 8).equals(snappyJavaMagic) ? snappyJavaBlocks(compressed) : [compressed];
   const total = blocks.reduce((sum, block) => sum + snappyLength(block), 0);
-  if (total > maxBatchBytes) {
-    throw tooLarge(maxBatchBytes);
+  if (total > maxBytes) {
+    return null;
   }
   const parts = await Promise.all(
     blocks.map(async (block) => Buffer.from(await uncompress(block, { asBuffer: true }))),
@@ -94,12 +79,9 @@ function snappyLength(block: Buffer): number {
   return length;
 }
 
-async function unlz4(compressed: Buffer, maxBatchBytes: number): Promise<Buffer> {
+async function unlz4(compressed: Buffer, maxBytes: number): Promise<Buffer | null> {
   const { decompressFrame } = await import('lz4-napi');
-  if (lz4Length(compressed) > maxBatchBytes) {
-    throw tooLarge(maxBatchBytes);
-  }
-  return decompressFrame(compressed);
+  return lz4Length(compressed) > maxBytes ? null : decompressFrame(compressed);
 }
 
 /** The uncompressed length of an LZ4 frame, by walking over its blocks' sequences. */

@@ -8,9 +8,9 @@ import { firstVisibleRecord } from './record-scan.ts';
 import { metadata } from './topic-requests.ts';
 
 /** Many partitions in one request: enough for the batch at the position of most. */
-const wide: FetchBounds = { maxBytes: 8_000_000, partitionMaxBytes: 65_536 };
+const wide: FetchBounds = { maxBytes: 8_000_000, partitionMaxBytes: 65_536, minBytes: 0, maxWaitMs: 0 };
 /** One partition alone, whose batch was larger than that. */
-const alone: FetchBounds = { maxBytes: 1_000_000, partitionMaxBytes: 1_000_000 };
+const alone: FetchBounds = { maxBytes: 1_000_000, partitionMaxBytes: 1_000_000, minBytes: 0, maxWaitMs: 0 };
 /** How many fetches in a row may bring nothing but aborted records before the search is given up. */
 const maxRounds = 8;
 /** Answers kept: a record's time does not change. */
@@ -115,8 +115,13 @@ class PlatformaticRecordTimeReader implements RecordTimeReader {
     answers: Map<string, FirstUnread>,
   ): Promise<readonly Search[]> {
     const broker = await this.#kafka.to(address);
-    const asked = searches.map(({ question, from }) => ({ ...question, position: from }));
-    const fetched = await fetchBytes(this.#kafka, broker, asked, bounds);
+    const asked = searches.map(({ question, from }) => ({
+      ...question,
+      position: from,
+      leaderEpoch: -1,
+      lastFetchedEpoch: -1,
+    }));
+    const { partitions: fetched } = await fetchBytes(this.#kafka, broker, asked, bounds);
     const byPartition = new Map(fetched.map((answer) => [partitionKey(answer), answer]));
     return searches.flatMap((search) => {
       const answer = byPartition.get(partitionKey(search.question));
@@ -156,17 +161,17 @@ class PlatformaticRecordTimeReader implements RecordTimeReader {
   async #leaders(
     open: readonly PartitionPosition[],
     answers: Map<string, FirstUnread>,
-  ): Promise<ReadonlyMap<Address, readonly PartitionPosition[]>> {
+  ): Promise<ReadonlyMap<Address, readonly Question[]>> {
     const { brokers, topics } = await metadata(this.#kafka, { names: [...new Set(open.map(({ topic }) => topic))] });
-    const groups = new Map<Address, PartitionPosition[]>();
+    const groups = new Map<Address, Question[]>();
     for (const question of open) {
-      const ofTopic = topics.find(({ name }) => name === question.topic)?.partitions;
-      const leaderId = ofTopic?.find(({ partitionIndex }) => partitionIndex === question.partition)?.leaderId;
+      const topic = topics.find(({ name }) => name === question.topic);
+      const leaderId = topic?.partitions.find(({ partitionIndex }) => partitionIndex === question.partition)?.leaderId;
       const leader = brokers.find(({ nodeId }) => nodeId === leaderId);
-      if (leader === undefined) {
+      if (leader === undefined || topic === undefined) {
         answers.set(keyOf(question), { kind: 'unknown', reason: 'the partition has no leader' });
       } else {
-        groups.set(leader, [...(groups.get(leader) ?? []), question]);
+        groups.set(leader, [...(groups.get(leader) ?? []), { ...question, topicId: topic.topicId }]);
       }
     }
     return groups;
@@ -178,8 +183,12 @@ interface Address {
   readonly port: number;
 }
 
+interface Question extends PartitionPosition {
+  readonly topicId: string;
+}
+
 interface Search {
-  readonly question: PartitionPosition;
+  readonly question: Question;
   /** Where the next fetch begins. */
   readonly from: bigint;
 }
@@ -187,9 +196,9 @@ interface Search {
 type Outcome = FirstUnread | { readonly kind: 'go on'; readonly from: bigint };
 
 /** A request names a partition once: several groups at several positions of it need several requests. */
-function oneOfEachPartition(asked: readonly PartitionPosition[]): readonly (readonly PartitionPosition[])[] {
+function oneOfEachPartition(asked: readonly Question[]): readonly (readonly Question[])[] {
   const distinct = [...new Map(asked.map((question) => [keyOf(question), question])).values()];
-  const layers: PartitionPosition[][] = [];
+  const layers: Question[][] = [];
   for (const ofPartition of Map.groupBy(distinct, partitionKey).values()) {
     for (const [index, question] of ofPartition.entries()) {
       (layers[index] ??= []).push(question);

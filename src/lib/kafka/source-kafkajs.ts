@@ -13,7 +13,7 @@ import {
   type SourceRecord,
   type TopicPartition,
 } from '../ports.ts';
-import { createCodecs } from './codecs.ts';
+import { maxUnpackedBytes, unpackers } from './codecs.ts';
 import { GroupCommits } from './group-commits.ts';
 import { createKafkaJs } from './kafkajs.ts';
 
@@ -27,8 +27,6 @@ export interface KafkajsSourceOptions {
   readonly maxWaitMs: number;
 }
 
-/** Uncompressed; a batch over it stops the role rather than the machine. */
-const maxBatchBytes = 128 * 1024 * 1024;
 const heartbeatMs = 1000;
 const stopDeadlineMs = 5000;
 
@@ -54,12 +52,26 @@ export async function openKafkajsSource(config: KafkaConfig, options: KafkajsSou
 
 async function registerCodecs(): Promise<void> {
   const { default: kafkajs } = await import('kafkajs');
-  const codecs = createCodecs(maxBatchBytes);
   const { CompressionCodecs: registry, CompressionTypes: types } = kafkajs;
-  registry[types.GZIP] = () => codecs.gzip;
-  registry[types.Snappy] = () => codecs.snappy;
-  registry[types.LZ4] = () => codecs.lz4;
-  registry[types.ZSTD] = () => codecs.zstd;
+  const codec = (type: number) => () => ({ decompress: (bytes: Buffer) => unpackOrFail(type, bytes) });
+  registry[types.GZIP] = codec(types.GZIP);
+  registry[types.Snappy] = codec(types.Snappy);
+  registry[types.LZ4] = codec(types.LZ4);
+  registry[types.ZSTD] = codec(types.ZSTD);
+}
+
+async function unpackOrFail(codec: number, compressed: Buffer): Promise<Buffer> {
+  const unpacked = await unpackers[codec]?.(compressed, maxUnpackedBytes);
+  if (unpacked === null || unpacked === undefined) {
+    throw new KpipeError(
+      'KPIPE_KAFKA_FAILED',
+      `a record batch holds more than ${maxUnpackedBytes} bytes uncompressed`,
+      {
+        next: 'find its producer; `kpipe replay` can step over the batch',
+      },
+    );
+  }
+  return unpacked;
 }
 
 interface PartitionState {

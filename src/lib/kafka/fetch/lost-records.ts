@@ -1,0 +1,48 @@
+import { KpipeError } from '../../errors.ts';
+import type { PartitionPosition } from '../../ports.ts';
+import type { KafkaConnections } from '../connections.ts';
+import { listOffsets } from '../offset-requests.ts';
+
+/**
+ * A broker says that the position is not in its log: looks where the log begins and ends. A position beyond the end counts
+ * only when `isSure`, since a leader that has just been elected learns the end from its followers.
+ * @throws KPIPE_RECORDS_LOST naming the range; what `listOffsets` throws
+ */
+export async function checkInsideLog(
+  kafka: KafkaConnections,
+  asked: PartitionPosition,
+  isSure: boolean,
+): Promise<void> {
+  const { topic, partition, position } = asked;
+  const [earliest, latest] = await Promise.all([
+    listOffsets(kafka, [asked], 'earliest'),
+    listOffsets(kafka, [asked], 'latest'),
+  ]);
+  const logStart = earliest[0]?.offset ?? null;
+  const logEnd = latest[0]?.offset ?? null;
+  if (logStart !== null && position < logStart) {
+    throw new KpipeError(
+      'KPIPE_RECORDS_LOST',
+      `offsets ${position} to ${logStart - 1n} were deleted from the log before they were read`,
+      {
+        where: { topic, partition, lostFrom: position, lostTo: logStart - 1n },
+        next: 'raise the retention; `--skip-lost` goes on at the oldest record that is left',
+      },
+    );
+  }
+  if (logEnd !== null && position > logEnd && isSure) {
+    throw truncatedTo(asked, logEnd);
+  }
+}
+
+/** The log ends, or parts from what was read, before the position: a leader without those records was elected. */
+export function truncatedTo({ topic, partition, position }: PartitionPosition, end: bigint): KpipeError {
+  return new KpipeError(
+    'KPIPE_RECORDS_LOST',
+    `the log was cut back to ${end}: offsets ${end} to ${position - 1n}, which were read, are gone from it`,
+    {
+      where: { topic, partition, lostFrom: end, lostTo: position - 1n },
+      next: 'an out-of-sync replica became leader (unclean.leader.election.enable); `kpipe replay` sets a position that exists',
+    },
+  );
+}

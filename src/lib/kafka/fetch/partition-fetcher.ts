@@ -1,0 +1,355 @@
+import type { KafkaConfig } from '../../config/load.ts';
+import { KpipeError } from '../../errors.ts';
+import { partitionKey, type FetchedBatch, type TopicPartition } from '../../ports.ts';
+import { Semaphore } from '../../runtime/semaphore.ts';
+import { addressText, KafkaConnections } from '../connections.ts';
+import { callFailure } from '../failures.ts';
+import type { FetchAnswer, FetchBounds, FetchedBytes } from '../fetch-request.ts';
+import { AnswerReader } from './answer-reader.ts';
+import { BrokerLanes, type BrokerAddress, type LaneOwner } from './broker-lanes.ts';
+import { FetchPartition, type OpenQuestion } from './fetch-partition.ts';
+import { hindrance, LeaderSearch } from './leader-search.ts';
+import { Leaders } from './leaders.ts';
+import { checkInsideLog, truncatedTo } from './lost-records.ts';
+
+export interface FetchOptions {
+  readonly topic: string;
+  readonly clientId: string;
+  /** What one fetch brings of one partition at most; a single batch that is larger still comes whole. */
+  readonly maxBytesPerPartition: number;
+  /** What one fetch brings from one broker at most, and what may wait, packed, for partitions without room. */
+  readonly maxBytes: number;
+  readonly minBytes: number;
+  /** How long a broker may wait for `minBytes`: the price of an idle topic, paid in requests. */
+  readonly maxWaitMs: number;
+  /** The id that the topic must have; default: the one that it has when it is first read. */
+  readonly topicId?: string;
+  /** Told once when the cluster has been away for a while, and null when it answers again. */
+  readonly onTrouble?: (reason: KpipeError | null) => void;
+}
+
+/** Beyond `maxWaitMs`: a broker that is silent for longer is taken for dead. */
+const answerMs = 5000;
+/** So many failures in a row of one partition are worth a word. */
+const troubleAfter = 4;
+/** So often must a broker say that the position is beyond its log's end. */
+const sureAfter = 3;
+
+/**
+ * Reads partitions of one topic from their leaders, read committed, from positions that the caller gives. Leaders that
+ * move, brokers that die and a cluster that is away are waited for, however long. What would leave a hole or read on in
+ * another history ends `run()`.
+ */
+export class PartitionFetcher implements LaneOwner {
+  readonly #options: FetchOptions;
+  readonly #control: KafkaConnections;
+  readonly #polls: { readonly long: KafkaConnections; readonly short: KafkaConnections };
+  readonly #search: LeaderSearch;
+  /** Those that brought records last stand at the end, and are asked for last. */
+  readonly #partitions = new Map<string, FetchPartition>();
+  readonly #lanes = new Map<string, BrokerLanes>();
+  readonly #large = new Semaphore(1);
+  readonly #closed = new AbortController();
+  readonly #ended = Promise.withResolvers<void>();
+  #isReading = false;
+  #isInTrouble = false;
+
+  private constructor(
+    options: FetchOptions,
+    control: KafkaConnections,
+    long: KafkaConnections,
+    short: KafkaConnections,
+  ) {
+    this.#options = options;
+    this.#control = control;
+    this.#polls = { long, short };
+    const leaders = new Leaders(control, options.topic, options.topicId ?? null, Date.now);
+    const owner = {
+      lost: () => [...this.#partitions.values()].filter(({ leader }) => leader === null),
+      found: (partition: FetchPartition) => this.#lanesOf(partition)?.wake(),
+      hindered: (partition: FetchPartition, reason: unknown) => this.#loseLeader(partition, reason),
+      failed: (error: KpipeError) => this.#fail(error),
+    };
+    this.#search = new LeaderSearch(leaders, owner, this.#closed.signal);
+    this.#ended.promise.catch(() => undefined);
+  }
+
+  /** Loads the driver; connects with the first partition. @throws KPIPE_CONFIG_INVALID, KPIPE_SECRET_UNAVAILABLE */
+  static async open(config: KafkaConfig, options: FetchOptions): Promise<PartitionFetcher> {
+    const client = { ...config, clientId: options.clientId };
+    return new PartitionFetcher(
+      options,
+      await KafkaConnections.prepare(client, answerMs),
+      await KafkaConnections.prepare(client, options.maxWaitMs + answerMs),
+      await KafkaConnections.prepare(client, answerMs),
+    );
+  }
+
+  /**
+   * Reads until `close()`.
+   * @throws KPIPE_RECORDS_LOST naming the range; KPIPE_TOPIC_RECREATED; KPIPE_TOPIC_MISSING; KPIPE_KAFKA_FAILED when
+   * Kafka refuses, or a checksum does not match; what a `deliver` throws
+   */
+  run(): Promise<void> {
+    this.#isReading = true;
+    this.#search.schedule();
+    return this.#ended.promise;
+  }
+
+  /**
+   * Reads a partition from `position` on. While `deliver`'s promise is pending nothing more of it is delivered; at most
+   * one further fetch of it waits, packed.
+   */
+  add(partition: TopicPartition, position: bigint, deliver: (batch: FetchedBatch) => Promise<void>): void {
+    this.remove([partition]);
+    this.#partitions.set(partitionKey(partition), new FetchPartition(partition, position, deliver));
+    this.#searchOn();
+  }
+
+  /** Nothing of them is delivered any more. */
+  remove(partitions: readonly TopicPartition[]): void {
+    for (const partition of partitions) {
+      const key = partitionKey(partition);
+      this.#partitions.get(key)?.remove();
+      this.#partitions.delete(key);
+    }
+  }
+
+  /** Reads on from there; what was fetched before is not delivered any more. */
+  seek(partition: TopicPartition, position: bigint): void {
+    const sought = this.#partitions.get(partitionKey(partition));
+    if (sought !== undefined) {
+      sought.seek(position);
+      this.#lanesOf(sought)?.wake();
+    }
+  }
+
+  /** No more fetches, and no more deliveries. */
+  quiesce(): void {
+    this.#isReading = false;
+  }
+
+  /** Ends `run()`; never waits longer than a second. Idempotent. */
+  async close(): Promise<void> {
+    this.#isReading = false;
+    this.remove([...this.#partitions.values()]);
+    this.#closed.abort();
+    this.#ended.resolve();
+    await Promise.all([this.#control.close(), this.#polls.long.close(), this.#polls.short.close()]);
+  }
+
+  hasQuestions(lanes: BrokerLanes): boolean {
+    return this.#isReading && this.#askable(lanes).next().done !== true;
+  }
+
+  questions(lanes: BrokerLanes): readonly OpenQuestion[] {
+    return [...this.#askable(lanes)].map((partition) => partition.ask());
+  }
+
+  *#askable(lanes: BrokerLanes): Generator<FetchPartition> {
+    const waitingBytes = this.#waitingBytes();
+    for (const partition of this.#partitions.values()) {
+      const hasRoom = !partition.delivering || waitingBytes < this.#options.maxBytes;
+      if (partition.mayBeAsked && hasRoom && this.#lanesOf(partition) === lanes) {
+        yield partition;
+      }
+    }
+  }
+
+  #waitingBytes(): number {
+    let bytes = 0;
+    for (const { waiting } of this.#partitions.values()) {
+      bytes += waiting?.bytes ?? 0;
+    }
+    return bytes;
+  }
+
+  answered(asked: readonly OpenQuestion[], answer: FetchAnswer): void {
+    if (answer.errorCode !== 0) {
+      this.failed(asked, new Error(`Kafka says ${this.#errorName(answer.errorCode)}`));
+      return;
+    }
+    const answers = new Map(answer.partitions.map((each) => [partitionKey(each), each]));
+    for (const question of asked) {
+      const { partition } = question;
+      const of = answers.get(partitionKey(partition));
+      if (partition.settle(question) && of !== undefined) {
+        this.#judge(partition, of);
+      }
+    }
+  }
+
+  failed(asked: readonly OpenQuestion[], error: unknown): void {
+    for (const question of asked) {
+      if (question.partition.settle(question)) {
+        this.#loseLeader(question.partition, error);
+      }
+    }
+    this.#searchOn();
+  }
+
+  #judge(partition: FetchPartition, answer: FetchedBytes): void {
+    const name = this.#errorName(answer.errorCode);
+    switch (name) {
+      case 'NONE':
+        this.#take(partition, answer);
+        return;
+      case 'OFFSET_OUT_OF_RANGE':
+        void this.#lookForPosition(partition);
+        return;
+      case 'TOPIC_AUTHORIZATION_FAILED':
+      case 'CORRUPT_MESSAGE':
+        this.#fail(this.#refusal(partition, name));
+        return;
+      default: {
+        const { leader } = answer;
+        const topicId = partition.leader?.topicId ?? '';
+        // The broker that refuses may know the new leader, and then nobody else must be asked.
+        if (leader === null || leader.leaderEpoch <= (partition.leader?.leaderEpoch ?? -1)) {
+          this.#loseLeader(partition, new Error(`Kafka says ${name} of partition ${partition.partition}`));
+          this.#searchOn();
+        } else if (partition.lead({ ...leader, topicId })) {
+          this.#lanesOf(partition)?.wake();
+        }
+      }
+    }
+  }
+
+  #refusal(partition: FetchPartition, name: string): KpipeError {
+    const { topic, position } = partition;
+    const where = { topic, partition: partition.partition, offset: position };
+    const said = Object.assign(new Error(name), { apiId: name, serverErrorMessage: `at offset ${position}` });
+    return callFailure(`reading ${topic}`, said, where);
+  }
+
+  #take(partition: FetchPartition, answer: FetchedBytes): void {
+    if (answer.divergesAt !== null) {
+      this.#fail(truncatedTo(partition, answer.divergesAt));
+      return;
+    }
+    const foreign = partition.take(answer);
+    if (partition.waiting === null) {
+      if (foreign !== null) {
+        this.#fail(foreignFormat(partition, foreign));
+      }
+    } else {
+      const key = partitionKey(partition);
+      this.#partitions.delete(key);
+      this.#partitions.set(key, partition);
+      void this.#deliver(partition);
+    }
+    if (this.#isInTrouble && [...this.#partitions.values()].every(({ failures }) => failures === 0)) {
+      this.#isInTrouble = false;
+      this.#options.onTrouble?.(null);
+    }
+  }
+
+  /** Delivers what waits, and what comes to wait meanwhile. */
+  async #deliver(partition: FetchPartition): Promise<void> {
+    if (partition.delivering) {
+      return;
+    }
+    partition.delivering = true;
+    try {
+      for (let answer = partition.waiting; answer !== null; answer = partition.waiting) {
+        partition.waiting = null;
+        const { reading, topic, partition: number, deliver } = partition;
+        const isCurrent = (): boolean => this.#isReading && partition.reading === reading;
+        const crc32c = (bytes: Buffer): number => this.#crc32c(bytes);
+        // The broker is asked for more before this is read.
+        await new Promise((resolve) => setImmediate(resolve));
+        const options = { topic, partition: number, deliver, isCurrent, crc32c, large: this.#large };
+        await new AnswerReader(options, answer).read();
+        this.#wakeAll();
+      }
+    } catch (error) {
+      // Whoever gave the partition back may have ended what it was delivered to.
+      if (!partition.removed) {
+        this.#fail(error);
+      }
+    } finally {
+      partition.delivering = false;
+      this.#wakeAll();
+    }
+  }
+
+  /** The driver's function copies a Buffer, but not what is inside its own DynamicBuffer. */
+  #crc32c(bytes: Buffer): number {
+    const { crc32c, Reader } = this.#control.driver;
+    return crc32c(Reader.from(bytes).buffer);
+  }
+
+  async #lookForPosition(partition: FetchPartition): Promise<void> {
+    const { reading } = partition;
+    partition.misplaced += 1;
+    partition.forgetEpoch();
+    partition.loseLeader(Number.POSITIVE_INFINITY, Math.random);
+    let reason: unknown = new Error(`Kafka does not find offset ${partition.position}`);
+    try {
+      await checkInsideLog(this.#control, partition, partition.misplaced >= sureAfter);
+    } catch (error) {
+      if (error instanceof KpipeError && error.code === 'KPIPE_RECORDS_LOST' && partition.reading === reading) {
+        this.#fail(error);
+        return;
+      }
+      reason = error;
+    }
+    this.#loseLeader(partition, reason);
+    this.#searchOn();
+  }
+
+  #loseLeader(partition: FetchPartition, reason: unknown): void {
+    partition.loseLeader(Date.now(), Math.random);
+    if (partition.failures >= troubleAfter && !this.#isInTrouble && !this.#closed.signal.aborted) {
+      this.#isInTrouble = true;
+      this.#options.onTrouble?.(hindrance(this.#options.topic, reason));
+    }
+  }
+
+  #searchOn(): void {
+    if (this.#isReading) {
+      this.#search.schedule();
+    }
+  }
+
+  #lanesOf({ leader }: FetchPartition): BrokerLanes | undefined {
+    return leader === null ? undefined : (this.#lanes.get(addressText(leader)) ?? this.#open(leader));
+  }
+
+  #open({ host, port }: BrokerAddress): BrokerLanes {
+    const { maxBytes, minBytes, maxWaitMs, maxBytesPerPartition: partitionMaxBytes } = this.#options;
+    const bounds: FetchBounds = { maxBytes, partitionMaxBytes, minBytes, maxWaitMs };
+    const lanes = new BrokerLanes({ host, port }, this.#polls, bounds, this, this.#closed.signal);
+    this.#lanes.set(addressText({ host, port }), lanes);
+    return lanes;
+  }
+
+  #wakeAll(): void {
+    for (const lanes of this.#lanes.values()) {
+      if (this.hasQuestions(lanes)) {
+        lanes.wake();
+      }
+    }
+  }
+
+  #errorName(code: number): string {
+    return this.#control.driver.protocolErrorsCodesById[code] ?? `error ${code}`;
+  }
+
+  #fail(error: unknown): void {
+    this.#ended.reject(error);
+    void this.close();
+  }
+}
+
+function foreignFormat({ topic, partition }: TopicPartition, found: { offset: bigint; magic: number }): KpipeError {
+  const { offset, magic } = found;
+  return new KpipeError(
+    'KPIPE_KAFKA_FAILED',
+    `what stands at offset ${offset} is no record batch of format 2 but of ${magic}`,
+    {
+      where: { topic, partition, offset },
+      next: 'formats 0 and 1 are from before Kafka 0.11: copy the topic with a recent producer',
+    },
+  );
+}
