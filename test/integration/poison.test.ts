@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test, vi } from 'vitest';
 
 import type { OutgoingRecord } from '../../src/lib/ports.ts';
-import { openEventSink } from '../../src/lib/postgres/event-sink.ts';
+import { createEventEncoder, openEventSink } from '../../src/lib/postgres/event-sink.ts';
 import { openPool } from '../../src/lib/postgres/pool.ts';
 import { createEventDecoder } from '../../src/lib/records/event.ts';
 import { rolePipelines, type RolePipeline, type StoredDeadLetter } from '../support/role-pipeline.ts';
@@ -340,6 +340,7 @@ describe('what it costs', () => {
       defaultSource: topic,
       limits: { maxValueBytes: 1_000_000, maxHeaders: 10, maxDepth: 10 },
     });
+    const encode = createEventEncoder();
     const isBad = (index: number): boolean =>
       bad === 1 ? index === 60 : index % 10 === (what.includes('last') ? 9 : 3);
     const rows = Array.from({ length: 200 }, (_, index) => {
@@ -348,7 +349,7 @@ describe('what it costs', () => {
       if (decoded.kind === 'dead') {
         throw new Error(decoded.message);
       }
-      return { event: decoded.row, changes: [] };
+      return encode(decoded.row, { topic, partition: 0 }, []);
     });
     const claim = await sink.claim({ topic, partition: 0, active: true, commit: () => Promise.resolve() });
     const all = { topic, partition: 0, position: 0n, nextPosition: 200n, rows, deadLetters: 0, skipped: 0, gaps: 0 };

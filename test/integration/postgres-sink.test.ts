@@ -6,13 +6,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseConfig, type PostgresConfig } from '../../src/lib/config/load.ts';
 import type { ProjectionConfig } from '../../src/lib/config/schema.ts';
 import type { Assignment, SourceRecord } from '../../src/lib/ports.ts';
-import { openEventSink, type ProjectedEvent } from '../../src/lib/postgres/event-sink.ts';
+import type { EncodedRow } from '../../src/lib/postgres/copy-binary.ts';
+import { createEventEncoder, openEventSink, type ProjectedEvent } from '../../src/lib/postgres/event-sink.ts';
 import { kindOfFailure } from '../../src/lib/postgres/failures.ts';
-import { openLogSink } from '../../src/lib/postgres/log-sink.ts';
+import { createLogEncoder, openLogSink } from '../../src/lib/postgres/log-sink.ts';
 import { migrate } from '../../src/lib/postgres/migrate.ts';
 import { inTransaction, openPool } from '../../src/lib/postgres/pool.ts';
 import { createEventDecoder } from '../../src/lib/records/event.ts';
-import { createLogDecoder, type LogRow } from '../../src/lib/records/log.ts';
+import { createLogDecoder } from '../../src/lib/records/log.ts';
 import { createProjector, type ProjectionChange } from '../../src/lib/records/projection.ts';
 import type { Claim, Sink, SinkBatch, WriteOutcome } from '../../src/lib/runtime/sink.ts';
 import { createDatabase, uniqueTopic } from '../support/servers.ts';
@@ -92,13 +93,14 @@ async function eventSink(projections: readonly ProjectionConfig[] = []) {
   open.push(sink);
   const decode = createEventDecoder({ defaultSource: topic, limits });
   const project = createProjector(projections, limits);
-  const rowOf = (record: SourceRecord): ProjectedEvent => {
+  const encode = createEventEncoder();
+  const rowOf = (record: SourceRecord, partition = 0): ProjectedEvent => {
     const event = decode(record);
     const changes = event.kind === 'row' ? project(event.row) : event;
     if (event.kind === 'dead' || changes.kind === 'dead') {
       throw new Error('the test’s own event is a dead letter');
     }
-    return { event: event.row, changes: changes.row };
+    return encode(event.row, { topic, partition }, changes.row);
   };
   const assignment = (partition = 0): Assignment => ({
     topic,
@@ -115,7 +117,7 @@ async function eventSink(projections: readonly ProjectionConfig[] = []) {
     skipped: 0,
     gaps: 0,
     rows: events.map((event, index) =>
-      rowOf(recordAt(from + index, typeof event === 'string' ? event : { type: 'order.changed', ...event })),
+      rowOf(recordAt(from + index, typeof event === 'string' ? event : { type: 'order.changed', ...event }), partition),
     ),
   });
   return { sink, topic, role, told, batch, rowOf, claim: (partition?: number) => sink.claim(assignment(partition)) };
@@ -232,7 +234,7 @@ describe('an event’s row', () => {
       deadLetters: 0,
       skipped: 0,
       gaps: 0,
-      rows: records.map(rowOf),
+      rows: records.map((record) => rowOf(record, 7)),
     };
     expect(await sink.write(await claim(7), batch)).toEqual(stored(5));
     const rows = await rowsOf(
@@ -420,7 +422,7 @@ describe('records that only PostgreSQL refuses', () => {
       expect(outcome.rejections.length).toBeGreaterThan(0);
       refused.push(...outcome.rejections.map(({ offset, reason, sqlstate }) => `${offset} ${reason} ${sqlstate}`));
       const dead = new Set(outcome.rejections.map(({ offset }) => offset));
-      rest = { ...rest, rows: rest.rows.filter(({ event }) => !dead.has(event.offset)) };
+      rest = { ...rest, rows: rest.rows.filter(({ offset }) => !dead.has(offset)) };
     }
   }
 
@@ -671,8 +673,9 @@ describe('projections', () => {
 
 describe('logs', () => {
   const decode = createLogDecoder({ limits });
+  const encode = createLogEncoder();
   const topic = uniqueTopic('lines');
-  const lines = (records: readonly SourceRecord[], from = 0): SinkBatch<LogRow> => ({
+  const lines = (records: readonly SourceRecord[], from = 0): SinkBatch<EncodedRow> => ({
     topic,
     partition: 0,
     position: BigInt(from),
@@ -685,7 +688,7 @@ describe('logs', () => {
       if (decoded.kind === 'dead') {
         throw new Error(decoded.reason);
       }
-      return decoded.row;
+      return encode(decoded.row, { topic, partition: 0 });
     }),
   });
   const at = (ms: number): string => new Date(ms).toISOString();

@@ -64,9 +64,8 @@ export async function createRoleMetrics(role: string): Promise<RoleMetrics> {
           counters.dead.inc({ topic, partition, reason });
         }
         batchDuration.observe(writeMs / 1000);
-        const oldestMs = batch.records[0]?.timestampMs;
-        if (oldestMs !== undefined) {
-          latency.observe(Math.max(0, atMs - oldestMs) / 1000);
+        if (batch.firstTimestampMs !== null) {
+          latency.observe(Math.max(0, atMs - batch.firstTimestampMs) / 1000);
         }
       },
       joined: () => rebalances.inc(),

@@ -1,6 +1,6 @@
 import { KpipeError } from '../errors.ts';
 import type { TopicPartition } from '../ports.ts';
-import type { Claim, SinkBatch } from '../runtime/sink.ts';
+import type { Claim, OffsetRow, SinkBatch } from '../runtime/sink.ts';
 import { inTransaction, type Pool, type PoolClient } from './pool.ts';
 
 /**
@@ -94,7 +94,7 @@ export async function advance(
   client: PoolClient,
   role: string,
   claim: Claim,
-  batch: SinkBatch<unknown>,
+  batch: SinkBatch<OffsetRow>,
 ): Promise<Advance> {
   const moved = await client.query(
     `update kpipe.consumer_offset

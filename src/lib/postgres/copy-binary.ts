@@ -1,5 +1,3 @@
-import type { Timestamp } from '../records/timestamp.ts';
-
 /**
  * Rows in PostgreSQL's binary COPY format (documentation of COPY, "Binary Format"): nothing is escaped, so nothing can
  * break out, and the server parses no text but the JSON.
@@ -9,33 +7,46 @@ const headerBytes = signature.length + 8;
 /** 2000-01-01, where timestamptz counts microseconds from. */
 const postgresEpochMs = 946_684_800_000;
 const wordSize = 2 ** 32;
-const initialBytes = 64 * 1024;
+const chunkBytes = 256 * 1024;
 /** A batch of unusual size does not keep its memory. */
 const keptBytes = 16 * 1024 * 1024;
 
-export class CopyRows {
-  #bytes: Buffer;
-  #length = headerBytes;
+/** A record's rows in the format of COPY, in memory that other records' rows share. */
+export interface EncodedRow {
+  readonly offset: bigint;
+  readonly memory: Buffer;
+  readonly start: number;
+  readonly end: number;
+  /** How many rows of the table: the lines of COPY. */
+  readonly lines: number;
+}
+
+/**
+ * Encodes rows while their records are decoded, one record after another: what a batch keeps of a record until it is
+ * written are its bytes here and one small object, so that there is next to nothing to collect as garbage.
+ */
+export class RowEncoder {
   readonly #fields: number;
+  #bytes = Buffer.allocUnsafeSlow(chunkBytes);
+  #length = 0;
+  #start = 0;
+  #lines = 0;
 
   constructor(fields: number) {
     this.#fields = fields;
-    this.#bytes = Buffer.allocUnsafe(initialBytes);
-    this.clear();
   }
 
-  /** Begins a new stream in the same memory; what `finish()` answered before is overwritten. */
-  clear(): void {
-    if (this.#bytes.length > keptBytes) {
-      this.#bytes = Buffer.allocUnsafe(initialBytes);
-    }
-    signature.copy(this.#bytes);
-    this.#bytes.fill(0, signature.length, headerBytes);
-    this.#length = headerBytes;
+  /** The rows since the last call. */
+  take(offset: bigint): EncodedRow {
+    const row = { offset, memory: this.#bytes, start: this.#start, end: this.#length, lines: this.#lines };
+    this.#start = this.#length;
+    this.#lines = 0;
+    return row;
   }
 
   startRow(): void {
     this.#reserve(2);
+    this.#lines += 1;
     this.#length = this.#bytes.writeInt16BE(this.#fields, this.#length);
   }
 
@@ -68,7 +79,8 @@ export class CopyRows {
     this.#length = this.#bytes.writeBigInt64BE(value, this.#length);
   }
 
-  timestamptz({ ms, micros }: Timestamp): void {
+  /** Milliseconds since 1970, and 0–999 microseconds on top. */
+  timestamptz(ms: number, micros: number): void {
     const value = (ms - postgresEpochMs) * 1000 + micros;
     if (!Number.isSafeInteger(value)) {
       this.int8(BigInt(ms - postgresEpochMs) * 1000n + BigInt(micros));
@@ -117,20 +129,48 @@ export class CopyRows {
     this.#length += value.length;
   }
 
-  /** The whole stream: header, rows, trailer. */
-  finish(): Buffer {
-    this.#reserve(2);
-    return this.#bytes.subarray(0, this.#bytes.writeInt16BE(-1, this.#length));
+  /** `bytes[start, end)`: text or bytea, without a view of its own. */
+  slice(bytes: Buffer, start: number, end: number): void {
+    this.#reserve(4 + end - start);
+    this.#length = this.#bytes.writeInt32BE(end - start, this.#length);
+    this.#length += bytes.copy(this.#bytes, this.#length, start, end);
   }
 
+  /** A full chunk stays with its rows; the rows in hand move to the next one. */
   #reserve(bytes: number): void {
-    // Two more for the trailer.
-    if (this.#length + bytes + 2 <= this.#bytes.length) {
+    if (this.#length + bytes <= this.#bytes.length) {
       return;
     }
-    const grown = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.#length + bytes + 2));
-    this.#bytes.copy(grown, 0, 0, this.#length);
-    this.#bytes = grown;
+    const taken = this.#length - this.#start;
+    const chunk = Buffer.allocUnsafeSlow(Math.max(chunkBytes, (taken + bytes) * 2));
+    this.#bytes.copy(chunk, 0, this.#start, this.#length);
+    this.#bytes = chunk;
+    this.#start = 0;
+    this.#length = taken;
+  }
+}
+
+/** Joins rows into streams, in memory that is used again: a stream is gone when the next one is made. */
+export class CopyStream {
+  #bytes = Buffer.allocUnsafeSlow(chunkBytes);
+
+  /** Header, rows, trailer. */
+  of(rows: readonly EncodedRow[]): Buffer {
+    const bytes = this.#room(rows.reduce((sum, { start, end }) => sum + end - start, headerBytes + 2));
+    signature.copy(bytes);
+    bytes.fill(0, signature.length, headerBytes);
+    let at = headerBytes;
+    for (const { memory, start, end } of rows) {
+      at += memory.copy(bytes, at, start, end);
+    }
+    return bytes.subarray(0, bytes.writeInt16BE(-1, at));
+  }
+
+  #room(bytes: number): Buffer {
+    if (bytes > this.#bytes.length || this.#bytes.length > keptBytes) {
+      this.#bytes = Buffer.allocUnsafeSlow(Math.max(chunkBytes, Math.ceil(bytes * 1.25)));
+    }
+    return this.#bytes;
   }
 }
 

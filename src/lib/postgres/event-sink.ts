@@ -1,18 +1,17 @@
 import type { ProjectionConfig } from '../config/schema.ts';
 import { KpipeError } from '../errors.ts';
-import { partitionKey } from '../ports.ts';
+import { partitionKey, type TopicPartition } from '../ports.ts';
 import type { EventRow } from '../records/event.ts';
 import type { ProjectionChange } from '../records/projection.ts';
-import type { Claim, Sink, SinkBatch } from '../runtime/sink.ts';
-import type { CopyRows } from './copy-binary.ts';
+import type { Sink, SinkBatch } from '../runtime/sink.ts';
+import { RowEncoder, type EncodedRow } from './copy-binary.ts';
 import { openPostgresSink, type PostgresSinkOptions } from './postgres-sink.ts';
 import { missingColumns, projectionTables } from './projection-table.ts';
 import { prepareProjections } from './projections.ts';
 import { asking, inTransaction } from './pool.ts';
 
 /** An event and what it does to the operational tables. */
-export interface ProjectedEvent {
-  readonly event: EventRow;
+export interface ProjectedEvent extends EncodedRow {
   readonly changes: readonly ProjectionChange[];
 }
 
@@ -48,8 +47,6 @@ export async function openEventSink(options: EventSinkOptions): Promise<Sink<Pro
     table: 'kpipe.events',
     columns,
     key: ['source', 'id'],
-    encode: encodeEvents,
-    offsetOf: (row) => row.event.offset,
     applyEffects: async (client, claim, rows) => {
       const changes = await applyProjections(
         client,
@@ -82,25 +79,32 @@ interface Projected {
   readonly changes: ProjectionChange[];
 }
 
-function encodeEvents(rows: readonly ProjectedEvent[], claim: Claim, copy: CopyRows): readonly number[] {
-  const topic = Buffer.from(claim.topic);
-  for (const { event } of rows) {
-    copy.startRow();
-    copy.timestamptz(event.time);
-    copy.timestamptz({ ms: event.recordTimeMs, micros: 0 });
-    copy.int8(event.offset);
-    copy.int4(claim.partition);
-    copy.bytes(event.source);
-    copy.bytes(event.id);
-    copy.bytes(event.type);
-    copy.bytes(topic);
-    copy.bytes(event.subject);
-    copy.jsonb(event.data);
-    copy.jsonb(event.extensions);
-    copy.bytes(event.key);
-    copy.bytes(event.raw);
-  }
-  return rows.map((_, index) => index);
+/** Encodes events for kpipe.events. */
+export type EncodeEvent = (
+  event: EventRow,
+  partition: TopicPartition,
+  changes: readonly ProjectionChange[],
+) => ProjectedEvent;
+
+export function createEventEncoder(): EncodeEvent {
+  const encoder = new RowEncoder(columns.length);
+  return (event, { topic, partition }, changes) => {
+    encoder.startRow();
+    encoder.timestamptz(event.time.ms, event.time.micros);
+    encoder.timestamptz(event.recordTimeMs, 0);
+    encoder.int8(event.offset);
+    encoder.int4(partition);
+    encoder.bytes(event.source);
+    encoder.bytes(event.id);
+    encoder.bytes(event.type);
+    encoder.text(topic);
+    encoder.bytes(event.subject);
+    encoder.jsonb(event.data);
+    encoder.jsonb(event.extensions);
+    encoder.bytes(event.key);
+    encoder.bytes(event.raw);
+    return { ...encoder.take(event.offset), changes };
+  };
 }
 
 async function requireProjectionTables(options: EventSinkOptions): Promise<void> {

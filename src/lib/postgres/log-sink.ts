@@ -1,7 +1,8 @@
 import type { LogRow } from '../records/log.ts';
 import type { LogLine } from '../records/log-line.ts';
-import type { Claim, Sink } from '../runtime/sink.ts';
-import type { CopyRows } from './copy-binary.ts';
+import type { TopicPartition } from '../ports.ts';
+import type { Sink } from '../runtime/sink.ts';
+import { RowEncoder, type EncodedRow } from './copy-binary.ts';
 import { copiedColumns, dropExpiredPartitions, ensureLogPartitions } from './log-partitions.ts';
 import { inTransaction, type Pool } from './pool.ts';
 import { openPostgresSink, type PostgresSinkOptions } from './postgres-sink.ts';
@@ -16,14 +17,12 @@ export interface LogSinkOptions extends PostgresSinkOptions {
 const maintenanceEveryMs = 3_600_000;
 
 /** Log lines into the daily partitions of kpipe.logs. @throws KPIPE_SCHEMA_MISSING */
-export async function openLogSink(options: LogSinkOptions): Promise<Sink<LogRow>> {
-  const sink = await openPostgresSink<LogRow>(options, {
+export async function openLogSink(options: LogSinkOptions): Promise<Sink<EncodedRow>> {
+  const sink = await openPostgresSink<EncodedRow>(options, {
     role: options.role,
     table: 'kpipe.logs',
     columns: copiedColumns,
     key: ['kafka_offset', 'partition', 'line', 'ts', 'topic'],
-    encode: encodeLogs,
-    offsetOf: (row) => row.offset,
   });
   const maintain = async (): Promise<void> => {
     try {
@@ -55,30 +54,30 @@ export async function maintainPartitions(
   await inTransaction(pool, 60_000, (client) => dropExpiredPartitions(client, options));
 }
 
-function encodeLogs(rows: readonly LogRow[], claim: Claim, copy: CopyRows): readonly number[] {
-  const topic = Buffer.from(claim.topic);
-  const rowOfLine: number[] = [];
-  for (const [index, row] of rows.entries()) {
-    const observed = { ms: row.recordTimeMs, micros: 0 };
+/** Encodes the lines of a record for kpipe.logs. */
+export type EncodeLogs = (row: LogRow, partition: TopicPartition) => EncodedRow;
+
+export function createLogEncoder(): EncodeLogs {
+  const encoder = new RowEncoder(copiedColumns.length);
+  return (row, { topic, partition }) => {
     for (const [number, line] of row.lines.entries()) {
-      rowOfLine.push(index);
-      copy.startRow();
-      copy.timestamptz(line.time ?? observed);
-      copy.timestamptz(observed);
-      copy.int8(row.offset);
-      copy.int4(claim.partition);
-      copy.int2(number);
-      copyLine(copy, line, topic);
+      encoder.startRow();
+      encoder.timestamptz(line.time?.ms ?? row.recordTimeMs, line.time?.micros ?? 0);
+      encoder.timestamptz(row.recordTimeMs, 0);
+      encoder.int8(row.offset);
+      encoder.int4(partition);
+      encoder.int2(number);
+      encodeLine(encoder, line, topic);
     }
-  }
-  return rowOfLine;
+    return encoder.take(row.offset);
+  };
 }
 
-function copyLine(copy: CopyRows, line: LogLine, topic: Buffer): void {
+function encodeLine(copy: RowEncoder, line: LogLine, topic: string): void {
   copy.int2(line.severity.number);
   copy.boolean(line.unstructured);
   copy.boolean(line.sanitised);
-  copy.bytes(topic);
+  copy.text(topic);
   copy.text(indexable(line.severity.text));
   copy.text(indexable(line.service));
   copy.text(indexable(line.traceId));

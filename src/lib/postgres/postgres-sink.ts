@@ -1,6 +1,7 @@
 import { KpipeError } from '../errors.ts';
 import type { TopicPartition } from '../ports.ts';
 import type { Sink } from '../runtime/sink.ts';
+import type { EncodedRow } from './copy-binary.ts';
 import { claimPartition } from './consumer-offsets.ts';
 import { kindOfFailure, postgresError } from './failures.ts';
 import { asking, poolEnd, type Pool } from './pool.ts';
@@ -18,7 +19,10 @@ export interface PostgresSinkOptions {
 }
 
 /** A sink on one table, positions in kpipe.consumer_offset. @throws KPIPE_SCHEMA_MISSING, KPIPE_POSTGRES_UNREACHABLE */
-export async function openPostgresSink<Row>(options: PostgresSinkOptions, table: BulkTable<Row>): Promise<Sink<Row>> {
+export async function openPostgresSink<Row extends EncodedRow>(
+  options: PostgresSinkOptions,
+  table: BulkTable<Row>,
+): Promise<Sink<Row>> {
   const { pool, statementTimeoutMs } = options;
   const end = poolEnd(pool);
   await requireSchema(pool, options.role, table.table);

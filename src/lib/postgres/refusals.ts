@@ -1,5 +1,5 @@
 import { KpipeError } from '../errors.ts';
-import type { Rejection } from '../runtime/sink.ts';
+import type { OffsetRow, Rejection } from '../runtime/sink.ts';
 import { kindOfFailure, sqlstateOf } from './failures.ts';
 import type { PoolClient } from './pool.ts';
 
@@ -13,20 +13,14 @@ export class RejectedError extends Error {
   }
 }
 
-export type OffsetOf<Row> = (row: Row) => bigint;
-
 /** The rows as rejections, when the failure is about data; null when it is about the server or the schema. */
-export function rejectionsOf<Row>(
-  error: unknown,
-  rows: readonly Row[],
-  offsetOf: OffsetOf<Row>,
-): readonly Rejection[] | null {
+export function rejectionsOf(error: unknown, rows: readonly OffsetRow[]): readonly Rejection[] | null {
   if (kindOfFailure(error) !== 'record') {
     return null;
   }
   const sqlstate = sqlstateOf(error) ?? '';
   const message = `PostgreSQL refused the record (SQLSTATE ${sqlstate})`;
-  return rows.map((row) => ({ offset: offsetOf(row), reason: reasonOf(sqlstate), sqlstate, message }));
+  return rows.map((row) => ({ offset: row.offset, reason: reasonOf(sqlstate), sqlstate, message }));
 }
 
 /**
@@ -34,10 +28,9 @@ export function rejectionsOf<Row>(
  * halves are tried until the refused rows are alone: k of n cost k log n attempts. What is taken stays, since a row may
  * be refused only for one before it (a unique column). None refused: all are in, together or in parts.
  */
-export async function refusedRows<Row>(
+export async function refusedRows<Row extends OffsetRow>(
   client: PoolClient,
   rows: readonly Row[],
-  offsetOf: OffsetOf<Row>,
   attempt: (rows: readonly Row[]) => Promise<void>,
 ): Promise<readonly Rejection[]> {
   if (rows.length === 0) {
@@ -50,7 +43,7 @@ export async function refusedRows<Row>(
     return [];
   } catch (error) {
     const isNamed = error instanceof RejectedError;
-    const refused = isNamed ? error.rejections : rejectionsOf(error, rows, offsetOf);
+    const refused = isNamed ? error.rejections : rejectionsOf(error, rows);
     if (refused === null) {
       throw error;
     }
@@ -59,22 +52,18 @@ export async function refusedRows<Row>(
       return refused;
     }
     if (isNamed) {
-      const rest = withoutOffsets(rows, refused, offsetOf);
-      return [...refused, ...(await refusedRows(client, rest, offsetOf, attempt))];
+      const rest = withoutOffsets(rows, refused);
+      return [...refused, ...(await refusedRows(client, rest, attempt))];
     }
   }
   const middle = Math.ceil(rows.length / 2);
-  const before = await refusedRows(client, rows.slice(0, middle), offsetOf, attempt);
-  return [...before, ...(await refusedRows(client, rows.slice(middle), offsetOf, attempt))];
+  const before = await refusedRows(client, rows.slice(0, middle), attempt);
+  return [...before, ...(await refusedRows(client, rows.slice(middle), attempt))];
 }
 
-function withoutOffsets<Row>(
-  rows: readonly Row[],
-  refused: readonly Rejection[],
-  offsetOf: OffsetOf<Row>,
-): readonly Row[] {
+function withoutOffsets<Row extends OffsetRow>(rows: readonly Row[], refused: readonly Rejection[]): readonly Row[] {
   const offsets = new Set(refused.map(({ offset }) => offset));
-  return rows.filter((row) => !offsets.has(offsetOf(row)));
+  return rows.filter((row) => !offsets.has(row.offset));
 }
 
 /** What COMMIT refuses though every record was taken before it: nothing that a retry or a dead letter would mend. */

@@ -2,29 +2,21 @@ import { randomUUID } from 'node:crypto';
 
 import type { Claim, Rejection, SinkBatch, WriteOutcome } from '../runtime/sink.ts';
 import { advance, countStored, type StoredCounts } from './consumer-offsets.ts';
-import { CopyRows, fromLine } from './copy-binary.ts';
+import { CopyStream, fromLine, type EncodedRow } from './copy-binary.ts';
 import { copyErrorLine, copyInto } from './copy.ts';
 import { kindOfFailure, sqlstateOf } from './failures.ts';
 import { inTransaction, type Pool, type PoolClient } from './pool.ts';
 import { refusedAsAWhole, refusedRows, rejectionsOf, RejectedError } from './refusals.ts';
 
-/** A table that the bulk path fills: how rows are encoded and how a repeat is told from a new row. */
-export interface BulkTable<Row> {
+/** A table that the bulk path fills, and how a repeat is told from a new row. */
+export interface BulkTable<Row extends EncodedRow> {
   readonly role: string;
   readonly table: string;
   readonly columns: readonly string[];
   /** Columns of the unique key. */
   readonly key: readonly string[];
-  /** Writes the rows; answers `rowOfLine[line - 1]`, the index of the batch's row that a COPY line comes from. */
-  readonly encode: (rows: readonly Row[], claim: Claim, copy: CopyRows) => readonly number[];
-  readonly offsetOf: (row: Row) => bigint;
   /** Runs in the transaction after the rows are in, with those that took effect: new ones, and re-read ones. */
   readonly applyEffects?: (client: PoolClient, claim: Claim, rows: readonly Row[]) => Promise<void>;
-}
-
-interface EncodedRows {
-  readonly bytes: Buffer;
-  readonly rowOfLine: readonly number[];
 }
 
 export interface TableWriterOptions {
@@ -42,18 +34,16 @@ const maxNamedAtOnce = 100;
  * Writes a batch and its position in one transaction: compare-and-set first, then COPY straight into the keyed table
  * under a savepoint; on a repeated key (23505) COPY into a temporary table and INSERT … ON CONFLICT DO NOTHING instead.
  */
-export class TableWriter<Row> {
+export class TableWriter<Row extends EncodedRow> {
   readonly #table: BulkTable<Row>;
   readonly #options: TableWriterOptions;
   readonly #staging = `kpipe_staging_${randomUUID().slice(0, 8)}`;
-  /** Used again for each batch: megabytes of fresh memory a batch would outrun the garbage collector. */
-  readonly #buffer: CopyRows;
+  readonly #stream = new CopyStream();
   #stagedLeft = 0;
 
   constructor(table: BulkTable<Row>, options: TableWriterOptions) {
     this.#table = table;
     this.#options = options;
-    this.#buffer = new CopyRows(table.columns.length);
   }
 
   async write(claim: Claim, batch: SinkBatch<Row>): Promise<WriteOutcome> {
@@ -108,21 +98,14 @@ export class TableWriter<Row> {
     return { kind: 'written', stored: counts.stored, duplicates: counts.duplicates };
   }
 
-  #encode(rows: readonly Row[], claim: Claim): EncodedRows {
-    this.#buffer.clear();
-    const rowOfLine = this.#table.encode(rows, claim, this.#buffer);
-    return { bytes: this.#buffer.finish(), rowOfLine };
-  }
-
   async #store(client: PoolClient, claim: Claim, rows: readonly Row[]): Promise<StoredCounts> {
-    const encoded = this.#encode(rows, claim);
     if (this.#stagedLeft > 0) {
       this.#stagedLeft -= 1;
-      return this.#storeStaged(client, claim, rows, encoded);
+      return this.#storeStaged(client, claim, rows);
     }
     await client.query('savepoint direct');
     try {
-      await this.#copy(client, this.#table.table, rows, encoded);
+      await this.#copy(client, this.#table.table, rows);
     } catch (error) {
       if (error instanceof RejectedError || kindOfFailure(error) !== 'record') {
         throw error;
@@ -130,30 +113,25 @@ export class TableWriter<Row> {
       // A repeated key, or a refusal without a line: the staging path tells which rows.
       await client.query('rollback to savepoint direct');
       this.#stagedLeft = sqlstateOf(error) === repeatedKey ? stagedBatches : 0;
-      return this.#storeStaged(client, claim, rows, encoded);
+      return this.#storeStaged(client, claim, rows);
     }
     await this.#applyEffects(client, claim, rows);
     return { stored: rows.length, duplicates: 0, rereads: 0 };
   }
 
   /** COPY into a temporary table, then insert what is new. The caller's transaction goes on after a rejection. */
-  async #storeStaged(
-    client: PoolClient,
-    claim: Claim,
-    rows: readonly Row[],
-    encoded: EncodedRows,
-  ): Promise<StoredCounts> {
+  async #storeStaged(client: PoolClient, claim: Claim, rows: readonly Row[]): Promise<StoredCounts> {
     await client.query('savepoint staged');
     let inserted: number;
     try {
-      inserted = await this.#insertStaged(client, rows, encoded);
+      inserted = await this.#insertStaged(client, rows);
     } catch (error) {
       if (error instanceof RejectedError || kindOfFailure(error) !== 'record') {
         throw error;
       }
       await client.query('rollback to savepoint staged');
-      const refused = await refusedRows(client, rows, this.#table.offsetOf, async (part) => {
-        await this.#insertStaged(client, part, this.#encode(part, claim));
+      const refused = await refusedRows(client, rows, async (part) => {
+        await this.#insertStaged(client, part);
         await client.query(`drop table ${this.#staging}`);
       });
       throw refused.length === 0 ? error : new RejectedError(refused);
@@ -168,11 +146,11 @@ export class TableWriter<Row> {
    * that only waits for a later one (a child before its parent) is tried again behind the rest.
    */
   async #storeParts(client: PoolClient, claim: Claim, rows: readonly Row[]): Promise<StoredCounts> {
-    const { offsetOf, applyEffects } = this.#table;
+    const { applyEffects } = this.#table;
     let stored = 0;
     let rereads = 0;
     const attempt = async (part: readonly Row[]): Promise<void> => {
-      const inserted = await this.#insertStaged(client, part, this.#encode(part, claim));
+      const inserted = await this.#insertStaged(client, part);
       const effective = await this.#effectiveRows(client, part);
       await client.query(`drop table ${this.#staging}`);
       await applyEffects?.(client, claim, effective);
@@ -180,14 +158,13 @@ export class TableWriter<Row> {
       stored += inserted;
       rereads += effective.length - inserted;
     };
-    let refused = await refusedRows(client, rows, offsetOf, attempt);
+    let refused = await refusedRows(client, rows, attempt);
     for (let before = rows.length; refused.length > 0 && refused.length < before;) {
       before = refused.length;
       const offsets = new Set(refused.map(({ offset }) => offset));
       refused = await refusedRows(
         client,
-        rows.filter((row) => offsets.has(offsetOf(row))),
-        offsetOf,
+        rows.filter((row) => offsets.has(row.offset)),
         attempt,
       );
     }
@@ -201,18 +178,20 @@ export class TableWriter<Row> {
    * COPY, all or nothing. Behind a line that the server names the search goes on, so that k refused rows cost k + 1
    * attempts and one rejection. @throws RejectedError with the rows that were named; else the server's error
    */
-  async #copy(client: PoolClient, table: string, rows: readonly Row[], encoded: EncodedRows): Promise<void> {
-    const { columns, offsetOf } = this.#table;
+  async #copy(client: PoolClient, table: string, rows: readonly Row[]): Promise<void> {
+    const { columns } = this.#table;
+    const stream = this.#stream.of(rows);
     const refused: Rejection[] = [];
     await client.query('savepoint copy');
     for (let firstLine = 0; ;) {
       try {
-        await copyInto(client, table, columns, firstLine === 0 ? encoded.bytes : fromLine(encoded.bytes, firstLine));
+        await copyInto(client, table, columns, firstLine === 0 ? stream : fromLine(stream, firstLine));
         break;
       } catch (error) {
         const line = copyErrorLine(error);
-        const index = line === undefined ? undefined : encoded.rowOfLine[firstLine + line - 1];
-        const named = index === undefined ? null : rejectionsOf(error, rows.slice(index, index + 1), offsetOf);
+        const rowOfLine = rows.flatMap((row, index) => Array<number>(row.lines).fill(index));
+        const index = line === undefined ? undefined : rowOfLine[firstLine + line - 1];
+        const named = index === undefined ? null : rejectionsOf(error, rows.slice(index, index + 1));
         if (named === null || sqlstateOf(error) === repeatedKey) {
           // What was named is certain already; the rest is found when the batch comes without it.
           if (refused.length > 0 && kindOfFailure(error) === 'record') {
@@ -221,7 +200,7 @@ export class TableWriter<Row> {
           throw error;
         }
         refused.push(...named);
-        firstLine = encoded.rowOfLine.findIndex((row) => row > (index ?? 0));
+        firstLine = rowOfLine.findIndex((row) => row > (index ?? 0));
         if (firstLine === -1 || refused.length >= maxNamedAtOnce) {
           break;
         }
@@ -234,13 +213,13 @@ export class TableWriter<Row> {
   }
 
   /** Answers how many records became rows: lines of one record count once. */
-  async #insertStaged(client: PoolClient, rows: readonly Row[], encoded: EncodedRows): Promise<number> {
+  async #insertStaged(client: PoolClient, rows: readonly Row[]): Promise<number> {
     const { table, columns, key } = this.#table;
     const list = columns.join(', ');
     await client.query(
       `create temporary table ${this.#staging} on commit drop as select ${list} from ${table} with no data`,
     );
-    await this.#copy(client, this.#staging, rows, encoded);
+    await this.#copy(client, this.#staging, rows);
     const inserted = await client.query<{ records: number }>(
       `with inserted as (
          insert into ${table} (${list})
@@ -266,7 +245,7 @@ export class TableWriter<Row> {
         )`,
     );
     const withoutEffect = new Set(repeated.rows.map((row) => BigInt(row.kafka_offset)));
-    return rows.filter((row) => !withoutEffect.has(this.#table.offsetOf(row)));
+    return rows.filter((row) => !withoutEffect.has(row.offset));
   }
 
   /** The rows' effects beside the table itself. A constraint of an operational table may refuse a row's effect. */
@@ -275,7 +254,7 @@ export class TableWriter<Row> {
     if (applyEffects === undefined || rows.length === 0) {
       return;
     }
-    const refused = await refusedRows(client, rows, this.#table.offsetOf, (part) => applyEffects(client, claim, part));
+    const refused = await refusedRows(client, rows, (part) => applyEffects(client, claim, part));
     if (refused.length > 0) {
       throw new RejectedError(refused);
     }

@@ -2,7 +2,7 @@ import type { SourceRecord } from '../ports.ts';
 import { dead, deadBy, type Decoded } from './decoded.ts';
 import { JsonScanner, storableSlice, type Member } from './json-scan.ts';
 import { decodeJsonString, keyOf, scanValue, storableText } from './text.ts';
-import { isStorableMs, parseEpochMs, parseRfc3339, type Timestamp } from './timestamp.ts';
+import { isStorableMs, parseEpochMs, parseRfc3339Bytes, type Timestamp, type TimestampFault } from './timestamp.ts';
 
 /**
  * An event as it is stored: CloudEvents 1.0 in structured or binary mode, or bare JSON with the same attribute names.
@@ -68,8 +68,7 @@ interface Attributes {
   source?: Buffer;
   type?: Buffer;
   subject?: Buffer;
-  time?: string | Buffer;
-  timeIsNumber?: boolean;
+  time?: Timestamp | TimestampFault;
   data?: Buffer;
   extensions?: Buffer;
   altered?: boolean;
@@ -99,10 +98,7 @@ function gatherMembers(value: Buffer, scanner: JsonScanner, into: Attributes): D
     if (member === undefined) {
       break;
     }
-    const name = member.keyEscaped
-      ? keyOf(value, member)
-      : value.toString('latin1', member.keyStart + 1, member.keyEnd - 1);
-    const outcome = takeMember(name, member, value, scanner, into);
+    const outcome = takeMember(attributeOf(value, member), member, value, scanner, into);
     if (outcome === 'extension') {
       extensions ??= [];
       extensions.push(member);
@@ -117,8 +113,45 @@ function gatherMembers(value: Buffer, scanner: JsonScanner, into: Attributes): D
   return null;
 }
 
+const attributes = [
+  'id',
+  'source',
+  'type',
+  'subject',
+  'time',
+  'data',
+  'data_base64',
+  'specversion',
+  'datacontenttype',
+] as const;
+type Attribute = (typeof attributes)[number];
+
+/** By length and second letter, no two attributes are alike: no string is made for a name. */
+const byLengthAndLetter = new Map(attributes.map((name) => [name.length * 256 + name.charCodeAt(1), name]));
+
+/** Which of the attributes that are read here the member is; null: none of them. */
+function attributeOf(value: Buffer, member: Member): Attribute | null {
+  if (member.keyEscaped) {
+    const key = keyOf(value, member);
+    return attributes.find((name) => name === key) ?? null;
+  }
+  const start = member.keyStart + 1;
+  const length = member.keyEnd - 1 - start;
+  const name = byLengthAndLetter.get(length * 256 + (value[start + 1] ?? 0));
+  return name !== undefined && standsAt(value, start, name) ? name : null;
+}
+
+function standsAt(value: Buffer, start: number, name: string): boolean {
+  for (let index = 0; index < name.length; index += 1) {
+    if (value[start + index] !== name.charCodeAt(index)) {
+      return false;
+    }
+  }
+  return true;
+}
+
 function takeMember(
-  name: string,
+  name: Attribute | null,
   member: Member,
   value: Buffer,
   scanner: JsonScanner,
@@ -145,11 +178,7 @@ function takeMember(
       if (member.kind !== 'string' && member.kind !== 'number') {
         return dead('schema', `time is a JSON ${member.kind}, not a string or a number`);
       }
-      into.timeIsNumber = member.kind === 'number';
-      into.time =
-        member.kind === 'number'
-          ? value.toString('latin1', member.valueStart, member.valueEnd)
-          : decodeJsonString(value, member.valueStart, member.valueEnd, member.escaped);
+      into.time = timeOf(value, member);
       return null;
     case 'data':
       into.data = storableSlice(value, member.valueStart, member.valueEnd, scanner.unstorableEscapes);
@@ -160,9 +189,17 @@ function takeMember(
     case 'specversion':
     case 'datacontenttype':
       return null;
-    default:
+    case null:
       return 'extension';
   }
+}
+
+function timeOf(value: Buffer, member: Member): Timestamp | TimestampFault {
+  if (member.kind === 'number') {
+    return parseEpochMs(value.toString('latin1', member.valueStart, member.valueEnd));
+  }
+  const text = stringBytes(value, member);
+  return parseRfc3339Bytes(text, 0, text.length);
 }
 
 function takeIdentity(
@@ -279,7 +316,7 @@ function takeHeader(
       into[name] = Buffer.from(storableText(text));
       return null;
     case 'time':
-      into.time = text;
+      into.time = parseRfc3339Bytes(value, 0, value.length);
       return null;
     case 'specversion':
       return null;
@@ -326,7 +363,7 @@ function finish(record: SourceRecord, gathered: Attributes, defaultSource: Buffe
   if (type.length > maxAttributeBytes || (subject?.length ?? 0) > maxAttributeBytes) {
     return dead('schema', `type and subject have at most ${maxAttributeBytes} bytes`);
   }
-  const time = timeOf(gathered, record.timestampMs);
+  const time = gathered.time ?? { ms: record.timestampMs, micros: 0 };
   if (typeof time === 'string') {
     return deadBy(time);
   }
@@ -349,12 +386,4 @@ function finish(record: SourceRecord, gathered: Attributes, defaultSource: Buffe
       raw: gathered.altered === true ? record.value : null,
     },
   };
-}
-
-function timeOf(gathered: Attributes, recordTimeMs: number): Timestamp | 'invalid_timestamp' | 'timestamp_range' {
-  if (gathered.time === undefined) {
-    return parseEpochMs(String(recordTimeMs));
-  }
-  const text = gathered.time.toString();
-  return gathered.timeIsNumber === true ? parseEpochMs(text) : parseRfc3339(text);
 }

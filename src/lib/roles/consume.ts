@@ -8,6 +8,7 @@ import { exposeRun, type MetricsAddress } from '../metrics/observed-run.ts';
 import type { ClusterAdmin } from '../ports.ts';
 import type { RunObserver } from '../runtime/observer.ts';
 import type { Role } from '../runtime/role.ts';
+import type { OffsetRow } from '../runtime/sink.ts';
 import { RoleRun, type RunResult } from '../runtime/run-role.ts';
 import { keepYoungGenerationSmall } from '../runtime/young-generation.ts';
 import { openAnalyticsRole } from './analytics.ts';
@@ -65,7 +66,7 @@ export async function consumeRole(config: Config, name: RoleName, options: Consu
   }
 }
 
-async function runOpened<Row>(
+async function runOpened<Row extends OffsetRow>(
   role: Role<Row>,
   { config, admin, now, random }: RoleEnvironment,
   group: string,

@@ -1,4 +1,4 @@
-import { openEventSink, type ProjectedEvent } from '../postgres/event-sink.ts';
+import { createEventEncoder, openEventSink, type ProjectedEvent } from '../postgres/event-sink.ts';
 import { openPool } from '../postgres/pool.ts';
 import type { Decoded } from '../records/decoded.ts';
 import { createEventDecoder } from '../records/event.ts';
@@ -54,18 +54,19 @@ export async function openEventsRole(environment: RoleEnvironment): Promise<Role
   };
 }
 
-/** Record → event → what it does to the operational tables. */
+/** Record → event → what it does to the operational tables → COPY's bytes. */
 function decodeProjected({ config }: RoleEnvironment): Decode<ProjectedEvent> {
   const role = required(config.roles.events, 'roles.events', 'events');
   const decode = createEventDecoder(role);
   const project = createProjector(role.projections, role.limits);
-  return (record): Decoded<ProjectedEvent> => {
+  const encode = createEventEncoder();
+  return (record, partition): Decoded<ProjectedEvent> => {
     const decoded = decode(record);
     if (decoded.kind === 'dead') {
       return decoded;
     }
     const projected = project(decoded.row);
-    return projected.kind === 'dead' ? projected : { kind: 'row', row: { event: decoded.row, changes: projected.row } };
+    return projected.kind === 'dead' ? projected : { kind: 'row', row: encode(decoded.row, partition, projected.row) };
   };
 }
 

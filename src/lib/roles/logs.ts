@@ -1,11 +1,13 @@
-import { openLogSink } from '../postgres/log-sink.ts';
+import type { EncodedRow } from '../postgres/copy-binary.ts';
+import { createLogEncoder, openLogSink } from '../postgres/log-sink.ts';
 import { openPool } from '../postgres/pool.ts';
-import { createLogDecoder, type LogRow } from '../records/log.ts';
+import { createLogDecoder } from '../records/log.ts';
+import type { Decode } from '../runtime/batch.ts';
 import type { Role } from '../runtime/role.ts';
 import { applicationName, batchLimits, required, startPosition, type RoleEnvironment } from './environment.ts';
 
 /** Log Aggregator: topic logs → structured, searchable lines in the daily partitions of kpipe.logs. */
-export async function openLogsRole(environment: RoleEnvironment): Promise<Role<LogRow>> {
+export async function openLogsRole(environment: RoleEnvironment): Promise<Role<EncodedRow>> {
   const { config, admin, concurrency } = environment;
   const role = required(config.roles.logs, 'roles.logs', 'logs');
   const postgres = required(config.postgres, 'postgres', 'logs');
@@ -28,10 +30,20 @@ export async function openLogsRole(environment: RoleEnvironment): Promise<Role<L
     name: 'logs',
     topic: role.topic,
     deadLetterTopic: role.deadLetters,
-    decode: createLogDecoder(role),
+    decode: decodeEncoded(environment),
     sink,
     batch: batchLimits(role.batch),
     breaker: role.deadLetterBreaker,
     drainDeadlineMs: role.drainDeadline,
+  };
+}
+
+/** Record → its lines → COPY's bytes. */
+function decodeEncoded({ config }: RoleEnvironment): Decode<EncodedRow> {
+  const decode = createLogDecoder(required(config.roles.logs, 'roles.logs', 'logs'));
+  const encode = createLogEncoder();
+  return (record, partition) => {
+    const decoded = decode(record);
+    return decoded.kind === 'dead' ? decoded : { kind: 'row', row: encode(decoded.row, partition) };
   };
 }

@@ -1,7 +1,7 @@
-import type { FetchedBatch, SourceRecord, UnreadableRange } from '../ports.ts';
+import type { FetchedBatch, SourceRecord, TopicPartition, UnreadableRange } from '../ports.ts';
 import type { Decoded } from '../records/decoded.ts';
 import { weightOf } from './memory-budget.ts';
-import type { SinkBatch } from './sink.ts';
+import type { OffsetRow, Rejection, SinkBatch } from './sink.ts';
 
 /** Batches close at whichever comes first. */
 export interface BatchLimits {
@@ -21,21 +21,24 @@ export interface DeadRecord {
 }
 
 /** A closed batch: what goes to the sink, and what goes to the dead letters before. */
-export interface ClosedBatch<Row> {
+export interface ClosedBatch<Row extends OffsetRow> {
   readonly sink: SinkBatch<Row>;
-  /** `records[i]` is what `sink.rows[i]` was decoded from. */
-  readonly records: readonly SourceRecord[];
+  /** What the rows were decoded from; a fetch may reach beyond the batch. Iterated again only where a row is refused. */
+  readonly fetches: readonly FetchedBatch[];
   readonly dead: readonly DeadRecord[];
   /** What the batch takes of the memory budget. */
   readonly weight: number;
   /** How many records the range held. */
   readonly recordCount: number;
+  /** Of the first of them; null when there is none. */
+  readonly firstTimestampMs: number | null;
 }
 
-export type Decode<Row> = (record: SourceRecord) => Decoded<Row>;
+/** What a row keeps of its record it copies: a record's bytes are not held for it. */
+export type Decode<Row> = (record: SourceRecord, partition: TopicPartition) => Decoded<Row>;
 
 /** Collects one partition's records, in order, into batches. Pure: the clock is an argument. */
-export class BatchBuilder<Row> {
+export class BatchBuilder<Row extends OffsetRow> {
   readonly #decode: Decode<Row>;
   readonly #limits: BatchLimits;
   #open: OpenBatch<Row> | null = null;
@@ -67,9 +70,11 @@ export class BatchBuilder<Row> {
   add(fetched: FetchedBatch, nowMs: number, from = fetched.position): readonly ClosedBatch<Row>[] {
     const closed: ClosedBatch<Row>[] = [];
     let open = this.#open ?? openAt<Row>(fetched, from, nowMs);
+    open.fetches.push(fetched);
     const closeBefore = (position: bigint): void => {
       closed.push(closeAt(open, position));
       open = openAt(fetched, position, nowMs);
+      open.fetches.push(fetched);
     };
     for (const record of fetched.records) {
       if (record.offset < from) {
@@ -79,7 +84,7 @@ export class BatchBuilder<Row> {
       if (open.records > 0 && open.bytes + bytes > this.#limits.maxBytes) {
         closeBefore(record.offset);
       }
-      this.#takenWeight += take(open, record, this.#decode(record), bytes);
+      this.#takenWeight += take(open, record, this.#decode(record, fetched), bytes);
       if (open.records >= this.#limits.maxRows) {
         closeBefore(record.offset + 1n);
       }
@@ -101,21 +106,22 @@ export class BatchBuilder<Row> {
   }
 }
 
-interface OpenBatch<Row> {
+interface OpenBatch<Row extends OffsetRow> {
   readonly topic: string;
   readonly partition: number;
   readonly position: bigint;
   readonly openedAtMs: number;
   nextPosition: bigint;
   readonly rows: Row[];
-  readonly rowRecords: SourceRecord[];
+  readonly fetches: FetchedBatch[];
   readonly dead: DeadRecord[];
   records: number;
+  firstTimestampMs: number | null;
   bytes: number;
   weight: number;
 }
 
-function openAt<Row>(fetched: FetchedBatch, position: bigint, nowMs: number): OpenBatch<Row> {
+function openAt<Row extends OffsetRow>(fetched: FetchedBatch, position: bigint, nowMs: number): OpenBatch<Row> {
   const { topic, partition } = fetched;
   return {
     topic,
@@ -124,25 +130,31 @@ function openAt<Row>(fetched: FetchedBatch, position: bigint, nowMs: number): Op
     openedAtMs: nowMs,
     nextPosition: position,
     rows: [],
-    rowRecords: [],
+    fetches: [],
     dead: [],
     records: 0,
+    firstTimestampMs: null,
     bytes: 0,
     weight: 0,
   };
 }
 
 /** Answers what the record weighs. */
-function take<Row>(open: OpenBatch<Row>, record: SourceRecord, decoded: Decoded<Row>, bytes: number): number {
+function take<Row extends OffsetRow>(
+  open: OpenBatch<Row>,
+  record: SourceRecord,
+  decoded: Decoded<Row>,
+  bytes: number,
+): number {
   // After decoding, which may have read headers that nobody had looked at before.
   const weight = weightOf(record);
   open.records += 1;
+  open.firstTimestampMs ??= record.timestampMs;
   open.bytes += bytes;
   open.weight += weight;
   open.nextPosition = record.offset + 1n;
   if (decoded.kind === 'row') {
     open.rows.push(decoded.row);
-    open.rowRecords.push(record);
   } else {
     open.dead.push({ record, reason: decoded.reason, message: decoded.message, stage: 'decode', attempts: 1 });
   }
@@ -150,7 +162,7 @@ function take<Row>(open: OpenBatch<Row>, record: SourceRecord, decoded: Decoded<
 }
 
 /** One dead letter stands for the range, at its first offset; the bytes stay where they are. */
-function takeUnreadable<Row>(open: OpenBatch<Row>, range: UnreadableRange, from: bigint): number {
+function takeUnreadable<Row extends OffsetRow>(open: OpenBatch<Row>, range: UnreadableRange, from: bigint): number {
   const { firstOffset, lastOffset, timestampMs, reason, message } = range;
   const headers = [['kpipe.last-offset', Buffer.from(lastOffset.toString())]] as const;
   const offset = firstOffset < from ? from : firstOffset;
@@ -158,7 +170,7 @@ function takeUnreadable<Row>(open: OpenBatch<Row>, range: UnreadableRange, from:
   return take(open, pointer, { kind: 'dead', reason, message }, 0);
 }
 
-function closeAt<Row>(open: OpenBatch<Row>, nextPosition: bigint): ClosedBatch<Row> {
+function closeAt<Row extends OffsetRow>(open: OpenBatch<Row>, nextPosition: bigint): ClosedBatch<Row> {
   const { topic, partition, position } = open;
   return {
     sink: {
@@ -171,39 +183,44 @@ function closeAt<Row>(open: OpenBatch<Row>, nextPosition: bigint): ClosedBatch<R
       skipped: 0,
       gaps: Number(nextPosition - position) - open.records,
     },
-    records: open.rowRecords,
+    fetches: open.fetches,
     dead: open.dead,
     weight: open.weight,
     recordCount: open.records,
+    firstTimestampMs: open.firstTimestampMs,
   };
 }
 
 /** The batch without the rows that the sink refused, which join its dead records. */
-export function withoutRejected<Row>(
+export function withoutRejected<Row extends OffsetRow>(
   batch: ClosedBatch<Row>,
-  rejections: readonly {
-    readonly offset: bigint;
-    readonly reason: string;
-    readonly message: string;
-    readonly sqlstate?: string;
-  }[],
+  rejections: readonly Rejection[],
   attempts: number,
 ): ClosedBatch<Row> {
   const byOffset = new Map(rejections.map((rejection) => [rejection.offset, rejection]));
-  const keep = batch.records.map((record) => !byOffset.has(record.offset));
-  const refused = batch.records.flatMap((record): DeadRecord[] => {
-    const rejection = byOffset.get(record.offset);
-    if (rejection === undefined) {
-      return [];
-    }
-    const { reason, message, sqlstate } = rejection;
-    return [{ record, reason, message, stage: 'sink', attempts, ...(sqlstate === undefined ? {} : { sqlstate }) }];
+  const isRefused = ({ offset }: OffsetRow): boolean => byOffset.has(offset);
+  const refused = recordsOf(batch, new Set(batch.sink.rows.filter(isRefused).map(({ offset }) => offset)));
+  const joining = refused.map((record): DeadRecord => {
+    const { reason = 'sink_rejected', message = '', sqlstate } = byOffset.get(record.offset) ?? {};
+    return { record, reason, message, stage: 'sink', attempts, ...(sqlstate === undefined ? {} : { sqlstate }) };
   });
-  const dead = [...batch.dead, ...refused];
-  return {
-    ...batch,
-    records: batch.records.filter((_, index) => keep[index]),
-    dead,
-    sink: { ...batch.sink, rows: batch.sink.rows.filter((_, index) => keep[index]), deadLetters: dead.length },
-  };
+  const dead = [...batch.dead, ...joining];
+  const rows = batch.sink.rows.filter((row) => !isRefused(row));
+  return { ...batch, dead, sink: { ...batch.sink, rows, deadLetters: dead.length } };
+}
+
+/** The records of a batch at these offsets: decoded from their fetches once more. */
+function recordsOf<Row extends OffsetRow>(
+  batch: ClosedBatch<Row>,
+  offsets: ReadonlySet<bigint>,
+): readonly SourceRecord[] {
+  const found: SourceRecord[] = [];
+  for (const { records } of batch.fetches) {
+    for (const record of records) {
+      if (offsets.has(record.offset)) {
+        found.push(record);
+      }
+    }
+  }
+  return found;
 }

@@ -1,4 +1,5 @@
 import type { ClosedBatch } from './batch.ts';
+import type { OffsetRow } from './sink.ts';
 
 /**
  * Trips when more than a share of the last `of` records of a partition are dead: then the sink's or a producer's schema
@@ -17,7 +18,7 @@ export class DeadLetterBreaker {
   }
 
   /** Whether the breaker would trip on this batch. Nothing is counted. */
-  tripsOn(batch: ClosedBatch<unknown>): boolean {
+  tripsOn(batch: ClosedBatch<OffsetRow>): boolean {
     if (batch.dead.length === 0) {
       return false;
     }
@@ -27,14 +28,14 @@ export class DeadLetterBreaker {
     return tripped;
   }
 
-  count(batch: ClosedBatch<unknown>): void {
+  count(batch: ClosedBatch<OffsetRow>): void {
     this.#push(batch);
   }
 
   /** Pushes the batch's records in offset order; answers whether the share was exceeded at any point. */
-  #push(batch: ClosedBatch<unknown>): boolean {
+  #push(batch: ClosedBatch<OffsetRow>): boolean {
     const deadOffsets = new Set(batch.dead.map(({ record }) => record.offset));
-    const offsets = [...batch.records.map((record) => record.offset), ...deadOffsets];
+    const offsets = [...batch.sink.rows.map((row) => row.offset), ...deadOffsets];
     if (deadOffsets.size > 0) {
       offsets.sort((left, right) => (left < right ? -1 : 1));
     }

@@ -1,7 +1,7 @@
 import { KpipeError } from '../errors.ts';
 import { AssignmentLostError, type Assignment, type ClusterAdmin, type TopicPartition } from '../ports.ts';
 import { backoffMs, wait } from './backoff.ts';
-import type { Claim, Sink } from './sink.ts';
+import type { Claim, Sink, OffsetRow } from './sink.ts';
 
 export interface ClaimOptions {
   readonly skipLost: boolean;
@@ -11,7 +11,7 @@ export interface ClaimOptions {
 }
 
 /** Claims a partition, as often as the sink being away makes that necessary, and checks that its position can be read. */
-export async function claimReadable<Row>(
+export async function claimReadable<Row extends OffsetRow>(
   sink: Sink<Row>,
   admin: ClusterAdmin,
   assignment: Assignment,
@@ -39,12 +39,12 @@ export async function claimReadable<Row>(
   }
 }
 
-function isPassing<Row>(sink: Sink<Row>, error: unknown): boolean {
+function isPassing<Row extends OffsetRow>(sink: Sink<Row>, error: unknown): boolean {
   return error instanceof KpipeError ? error.code.endsWith('_UNREACHABLE') : sink.classify(error) === 'retry';
 }
 
 /** The log may have lost the position: by retention (records are gone), or because it ends before it. */
-async function insideLog<Row>(
+async function insideLog<Row extends OffsetRow>(
   sink: Sink<Row>,
   admin: ClusterAdmin,
   claim: Claim,

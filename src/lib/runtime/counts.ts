@@ -1,5 +1,6 @@
 import { partitionKey, type TopicPartition } from '../ports.ts';
 import type { ClosedBatch } from './batch.ts';
+import type { OffsetRow } from './sink.ts';
 
 /** What a run did with one partition: `nextOffset - firstOffset` covers records, and gaps beside them. */
 export interface PartitionCounts extends TopicPartition {
@@ -24,7 +25,7 @@ export interface Totals {
 export class RunCounts {
   readonly #partitions = new Map<string, PartitionCounts>();
 
-  add(batch: ClosedBatch<unknown>, outcome: { readonly stored: number; readonly duplicates: number }): void {
+  add(batch: ClosedBatch<OffsetRow>, outcome: { readonly stored: number; readonly duplicates: number }): void {
     const { topic, partition, position, nextPosition, deadLetters, skipped } = batch.sink;
     const key = partitionKey(batch.sink);
     const before = this.#partitions.get(key);

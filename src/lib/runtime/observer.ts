@@ -1,8 +1,9 @@
 import type { ClosedBatch } from './batch.ts';
+import type { OffsetRow } from './sink.ts';
 
 /** A batch that is durable. */
 export interface WrittenBatch {
-  readonly batch: ClosedBatch<unknown>;
+  readonly batch: ClosedBatch<OffsetRow>;
   readonly stored: number;
   readonly duplicates: number;
   /** From the first attempt until it was durable: dead letters, retries and pauses included. */

@@ -14,10 +14,10 @@ import type { RunCounts } from './counts.ts';
 import type { MemoryBudget } from './memory-budget.ts';
 import type { RunObserver } from './observer.ts';
 import type { Semaphore } from './semaphore.ts';
-import type { Claim, Sink } from './sink.ts';
+import type { Claim, OffsetRow, Sink } from './sink.ts';
 
 /** What the workers of a role share. */
-export interface WorkerContext<Row> {
+export interface WorkerContext<Row extends OffsetRow> {
   readonly role: string;
   readonly sink: Sink<Row>;
   readonly decode: Decode<Row>;
@@ -47,7 +47,7 @@ export interface WorkerContext<Row> {
  * Back-pressure: `accept` resolves only when no closed batch waits behind the one that is being written and the memory
  * budget has room, so a partition holds about two batches, and all of them together no more than the budget.
  */
-export class PartitionWorker<Row> {
+export class PartitionWorker<Row extends OffsetRow> {
   readonly assignment: Assignment;
   readonly claim: Claim;
   readonly #context: WorkerContext<Row>;

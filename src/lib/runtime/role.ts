@@ -1,8 +1,8 @@
 import type { Decode, BatchLimits } from './batch.ts';
-import type { Sink } from './sink.ts';
+import type { OffsetRow, Sink } from './sink.ts';
 
 /** A role, ready to run: how its records are read, where they go, what bounds it. */
-export interface Role<Row> {
+export interface Role<Row extends OffsetRow> {
   readonly name: string;
   readonly topic: string;
   readonly deadLetterTopic: string;

@@ -20,6 +20,7 @@ import { PartitionWorker, type WorkerContext } from './partition-worker.ts';
 import type { Role } from './role.ts';
 import type { RunState } from './run-state.ts';
 import { Semaphore } from './semaphore.ts';
+import type { OffsetRow } from './sink.ts';
 import { backlogOf, stallOf, untilDrained, type PartitionBacklog, type WatchedRun } from './watches.ts';
 
 /** What a role needs of Kafka. */
@@ -65,7 +66,7 @@ const stallCheckMs = 10_000;
  * The run's life: *reading* → *draining* (the first of: signal, time, drained, failure): nothing more is fetched, what is
  * in hand is written, positions are mirrored, the group is left → ended. The first failure is what the promise rejects with.
  */
-export class RoleRun<Row> {
+export class RoleRun<Row extends OffsetRow> {
   readonly counts = new RunCounts();
   readonly #role: Role<Row>;
   readonly #edges: RoleEdges;

@@ -6,7 +6,7 @@ import type { Assignment, TopicPartition } from '../ports.ts';
  * batches that begin there. Effect and position move together or not at all; how, is the sink's business (a
  * transaction in PostgreSQL, an intent in the group's commit for BigQuery).
  */
-export interface Sink<Row> {
+export interface Sink<Row extends OffsetRow> {
   /**
    * Takes the partition over from whoever had it, finishes what that one left half done, and answers where to go on.
    * @throws KpipeError KPIPE_TOPIC_RECREATED, KPIPE_SCHEMA_MISSING, …
@@ -35,7 +35,12 @@ export interface Claim extends TopicPartition {
   readonly epoch: bigint;
 }
 
-export interface SinkBatch<Row> extends TopicPartition {
+/** A row knows the record that it came from. */
+export interface OffsetRow {
+  readonly offset: bigint;
+}
+
+export interface SinkBatch<Row extends OffsetRow> extends TopicPartition {
   /** The position that the batch was read from: the claim's, or the `nextPosition` of the batch before. */
   readonly position: bigint;
   readonly nextPosition: bigint;

@@ -3,9 +3,9 @@ import { expect, test } from 'vitest';
 
 import { BatchBuilder, type ClosedBatch } from '../../../src/lib/runtime/batch.ts';
 import { DeadLetterBreaker } from '../../../src/lib/runtime/breaker.ts';
-import { decodeTest, fetchOf } from './batches.ts';
+import { decodeTest, fetchOf, type TestRow } from './batches.ts';
 
-function batchOf(start: number, flags: readonly boolean[]): ClosedBatch<unknown> {
+function batchOf(start: number, flags: readonly boolean[]): ClosedBatch<TestRow> {
   const builder = new BatchBuilder(decodeTest, { maxRows: 10_000, maxBytes: 1_000_000, maxWaitMs: 1 });
   builder.add(
     fetchOf(
