@@ -1,3 +1,5 @@
+import { Socket } from 'node:net';
+
 import type { Pool, PoolClient } from 'pg';
 
 import type { PostgresConfig } from '../config/load.ts';
@@ -13,6 +15,10 @@ export interface PoolOptions {
   readonly max?: number;
   /** Told of connections that broke while idle; without a listener Node would end the process. */
   readonly onIdleError?: (error: Error) => void;
+  /** Default: 5 s. */
+  readonly connectTimeoutMs?: number;
+  /** Told of each connection's socket: a server that froze never says goodbye, and only destroying it ends the wait. */
+  readonly onSocket?: (socket: Socket) => void;
 }
 
 /** A small pool on the primary. Opens nothing yet: the first query connects, within 5 s or not at all. */
@@ -25,6 +31,7 @@ export async function openPoolOn(url: Secret, options: PoolOptions & { readonly 
   const { default: pg } = await import('pg');
   const text = connectionString(url);
   const { hostname, port } = new URL(text);
+  const { onSocket } = options;
   const pool = new pg.Pool({
     connectionString: text,
     // The URL decides; these are for error messages, which must not show the rest of it.
@@ -33,12 +40,19 @@ export async function openPoolOn(url: Secret, options: PoolOptions & { readonly 
     application_name: options.applicationName,
     max: options.max,
     // pg's default waits for ever.
-    connectionTimeoutMillis: 5000,
+    connectionTimeoutMillis: options.connectTimeoutMs ?? 5000,
     idleTimeoutMillis: 30_000,
     keepAlive: true,
+    ...(onSocket === undefined ? {} : { stream: () => ownSocket(onSocket) }),
   });
   pool.on('error', (error) => options.onIdleError?.(error));
   return pool;
+}
+
+function ownSocket(onSocket: (socket: Socket) => void): Socket {
+  const socket = new Socket();
+  onSocket(socket);
+  return socket;
 }
 
 function connectionString(url: Secret): string {

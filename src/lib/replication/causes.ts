@@ -1,7 +1,7 @@
 import { formatDuration, formatSize } from '../config/units.ts';
 import type { StandbyFigures } from './figures.ts';
 import { bytesBehind } from './lsn.ts';
-import type { Link } from './match.ts';
+import { hasParted, type Link } from './match.ts';
 import { factsOf, type PrimaryFacts, type ReplicationExpectations, type StandbyFacts } from './observation.ts';
 import type { ProblemCode } from './report.ts';
 
@@ -103,10 +103,10 @@ function feed(it: Case, facts: StandbyFacts): readonly Cause[] {
   if (lost.length > 0) {
     return lost;
   }
-  if (primary === null || link.sender !== null || facts.archiveOnly === true || !canTell(it, facts)) {
+  if (primary === null || facts.archiveOnly === true || !canTell(it, facts)) {
     return [];
   }
-  if (facts.timeline !== primary.timeline) {
+  if (hasParted(link, primary)) {
     return [
       {
         code: 'TIMELINE_MISMATCH',
@@ -114,6 +114,9 @@ function feed(it: Case, facts: StandbyFacts): readonly Cause[] {
         next: 'its log says where the histories part; pg_rewind or pg_basebackup brings it back onto the primary’s',
       },
     ];
+  }
+  if (link.sender !== null) {
+    return [];
   }
   const kept =
     it.figures.slot === null ? '' : `; slot ${it.figures.slot.name} keeps ${size(it.figures.slot.retainedBytes)}`;

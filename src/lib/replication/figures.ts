@@ -1,7 +1,7 @@
 import { totalConflicts } from './history.ts';
 import { heartbeatLagMs, lagTime, type LsnSample } from './lag-time.ts';
 import { bytesBehind, formatLsn } from './lsn.ts';
-import type { Link } from './match.ts';
+import { hasParted, type Link } from './match.ts';
 import {
   factsOf,
   type Asked,
@@ -49,6 +49,7 @@ export function standbyFigures(
   const probe = observation.probe?.outcomes.find(({ standby }) => standby === link.standby.name);
   // A server that takes writes of its own is not behind: its LSNs are of another history.
   const following = facts !== null && facts.inRecovery ? facts : null;
+  const parted = hasParted(link, primary) ? { replayBytes: null, lagMs: null, lagMethod: null } : {};
   return {
     name: link.standby.name,
     declared: true,
@@ -56,6 +57,7 @@ export function standbyFigures(
     upstream: link.upstream,
     ...senderFigures(link.sender, primary),
     ...followingFigures(following, link, primary, observation, samples),
+    ...parted,
     probeMs: probe?.ms ?? null,
     slot: link.slot === null ? null : slotReport(link.slot, primary),
     heldTransactions: link.slot?.xminAge ?? link.sender?.xminAge ?? null,

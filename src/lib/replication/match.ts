@@ -1,5 +1,6 @@
 import {
   factsOf,
+  type PrimaryFacts,
   type ReplicationObservation,
   type Sender,
   type Slot,
@@ -16,6 +17,20 @@ export interface Link {
   readonly slot: Slot | null;
 }
 
+/**
+ * Whether WAL comes in. A standby whose history has parted from its upstream's stays connected, its sender in `startup`
+ * for ever. A state that may not be seen is taken for a good one.
+ */
+export function isFed({ sender }: Link): boolean {
+  return sender !== null && sender.state !== 'startup' && sender.state !== 'stopping';
+}
+
+/** It is on another timeline than the primary and gets no WAL: their LSNs cannot be compared. */
+export function hasParted(link: Link, primary: PrimaryFacts | null): boolean {
+  const facts = factsOf(link.standby.asked);
+  return facts !== null && primary !== null && facts.timeline !== primary.timeline && !isFed(link);
+}
+
 export interface Matched {
   readonly links: readonly Link[];
   /** Senders to standbys that kpipe.yaml does not declare, and slots that belong to no declared standby. */
@@ -30,7 +45,7 @@ export interface Matched {
 export function matchStandbys(observation: ReplicationObservation, backupSlot: string | null): Matched {
   const primary = factsOf(observation.primary);
   const slots = primary?.slots ?? [];
-  const links = observation.standbys.map((standby) => link(standby, observation, slots));
+  const links = observation.standbys.map((standby) => linkOf(standby, observation, slots));
   const usedSenders = new Set(links.flatMap(({ sender }) => (sender === null ? [] : [sender])));
   const usedSlots = new Set(links.flatMap(({ slot }) => (slot === null ? [] : [slot])));
   return {
@@ -42,7 +57,7 @@ export function matchStandbys(observation: ReplicationObservation, backupSlot: s
   };
 }
 
-function link(standby: StandbyObservation, observation: ReplicationObservation, slots: readonly Slot[]): Link {
+function linkOf(standby: StandbyObservation, observation: ReplicationObservation, slots: readonly Slot[]): Link {
   const facts = factsOf(standby.asked);
   const slotName = facts?.slotName ?? null;
   // One that cannot be asked is taken to use a slot of its own name, as is the custom.

@@ -1,0 +1,139 @@
+import { formatDuration } from '../lib/config/units.ts';
+import type { Look, Pace } from '../lib/offsets/follow.ts';
+import type { ReplicaReport, StandbyReport } from '../lib/replication/report.ts';
+import { escapeControls } from './output/escape.ts';
+import type { Line, Span } from './output/text.ts';
+import { primaryLine, problemLines, standbyCells, standbyColumns, type ReplicaColumn } from './views/replica.ts';
+
+/** What the replica screen draws: data made safe for a terminal. */
+interface ScreenModel {
+  readonly title: string;
+  readonly observedAt: string | null;
+  readonly failure: string | null;
+  readonly paused: boolean;
+  readonly interval: string;
+  readonly primary: Span | null;
+  readonly columns: readonly ReplicaColumn[];
+  readonly rows: readonly ScreenRow[];
+  readonly problems: readonly Span[];
+}
+
+interface ScreenRow {
+  readonly key: string;
+  readonly cells: readonly Span[];
+  readonly trend: readonly (number | null)[];
+  readonly details: readonly Span[];
+}
+
+const intervalsMs = [500, 1000, 2000, 5000, 10_000, 30_000, 60_000];
+const trendLength = 60;
+
+/** Turns looks into what the screen draws, and the screen's keys into another pace. */
+export class ReplicaScreenFeed {
+  readonly #pace: Pace;
+  readonly #listeners = new Set<() => void>();
+  #trends: ReadonlyMap<string, readonly (number | null)[]> = new Map();
+  #model: ScreenModel;
+
+  constructor({ title, pace }: { readonly title: string; readonly pace: Pace }) {
+    this.#pace = pace;
+    this.#model = {
+      title: escapeControls(title),
+      observedAt: null,
+      failure: null,
+      paused: false,
+      interval: formatDuration(pace.intervalMs),
+      primary: null,
+      columns: standbyColumns,
+      rows: [],
+      problems: [],
+    };
+  }
+
+  /** A look that failed leaves the last one on the screen, marked as stale. */
+  show(look: Look<ReplicaReport>): void {
+    this.#update(look.kind === 'failed' ? { failure: escapeControls(look.error.message) } : this.#draw(look.report));
+  }
+
+  readonly current = (): ScreenModel => this.#model;
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+
+  readonly togglePause = (): void => {
+    this.#pace.change({ paused: !this.#pace.paused });
+    this.#update({ paused: this.#pace.paused });
+  };
+
+  readonly changeInterval = (direction: 1 | -1): void => {
+    const next =
+      direction === 1
+        ? intervalsMs.find((ms) => ms > this.#pace.intervalMs)
+        : intervalsMs.findLast((ms) => ms < this.#pace.intervalMs);
+    this.#pace.change({ intervalMs: next ?? this.#pace.intervalMs });
+    this.#update({ interval: formatDuration(this.#pace.intervalMs) });
+  };
+
+  #update(part: Partial<ScreenModel>): void {
+    this.#model = { ...this.#model, ...part };
+    for (const listener of this.#listeners) {
+      listener();
+    }
+  }
+
+  #draw(report: ReplicaReport): Partial<ScreenModel> {
+    this.#trends = new Map(
+      report.standbys.map(({ name, replayBytes }) => [
+        name,
+        [...(this.#trends.get(name) ?? []), replayBytes].slice(-trendLength),
+      ]),
+    );
+    return {
+      observedAt: report.observedAt.replace(/^.*T([\d:]+).*$/, '$1Z'),
+      failure: null,
+      primary: flat(primaryLine(report.primary), 'plain'),
+      rows: report.standbys.map((standby) => this.#row(standby)),
+      problems: [
+        ...report.problems.flatMap((problem) => {
+          const [what = '', next = ''] = problemLines(problem);
+          return [flat(what, 'bad'), flat(next, 'plain')];
+        }),
+        ...report.notes.map((note) => flat(`· ${note}`, 'dim')),
+      ],
+    };
+  }
+
+  #row(standby: StandbyReport): ScreenRow {
+    return {
+      key: escapeControls(standby.name),
+      cells: standbyCells(standby).map(({ tone, text }) => ({ tone, text: escapeControls(text) })),
+      trend: this.#trends.get(standby.name) ?? [],
+      details: Object.entries(standby).flatMap(([name, value]) => detailLines(name, value)),
+    };
+  }
+}
+
+function detailLines(name: string, value: unknown): readonly Span[] {
+  const shown =
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? Object.entries(value)
+          .map(([key, inner]) => `${key} ${shownValue(inner)}`)
+          .join('  ')
+      : shownValue(value);
+  return [flat(`${name.padEnd(20)} ${shown}`, value === null ? 'dim' : 'plain')];
+}
+
+function shownValue(value: unknown): string {
+  if (Array.isArray(value)) {
+    return value.length === 0 ? '–' : value.map(shownValue).join(', ');
+  }
+  return value === null ? '?' : typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+function flat(line: Line, tone: Span['tone']): Span {
+  const spans = typeof line === 'string' || 'tone' in line ? [line] : line;
+  const text = spans.map((span) => (typeof span === 'string' ? span : span.text)).join('');
+  return { tone, text: escapeControls(text) };
+}

@@ -1,0 +1,168 @@
+import { Box, Text, useApp, useInput, useStdin, useWindowSize } from 'ink';
+import { useReducer, useSyncExternalStore, type ReactElement } from 'react';
+
+import { showFullScreen } from './full-screen.ts';
+import { Grid, Toned, type Cell } from './grid.tsx';
+import type { ReplicaScreenFeed, ReplicaScreenModel, ReplicaScreenRow } from './replica-screen-model.ts';
+import { sparkline } from './sparkline.ts';
+
+const otherKeys = 'p pause  +/− interval  ? help  q quit';
+const trendWidth = 16;
+const helpLines = [
+  'BEHIND    WAL that the primary has flushed and the standby has not replayed',
+  'TIME      how far behind in time; ≤ an upper bound, ? not known',
+  'PROBE     until a write on the primary was replayed (--probe)',
+  'ANSWERED  when the standby last answered the primary; every 10s by default',
+  'KEEPS     WAL that the primary keeps for it; SAFE: how much more until the slot is lost',
+  'STATUS    the cause, the worst first; the lines below say what to do',
+  '',
+  'esc goes back',
+].map((text): Cell => ({ text, tone: 'plain' }));
+
+interface State {
+  readonly selected: number;
+  readonly opened: string | null;
+  readonly help: boolean;
+}
+
+type Action =
+  | { readonly kind: 'move'; readonly to: number }
+  | { readonly kind: 'open'; readonly key: string | null }
+  | { readonly kind: 'help' };
+
+function nextState(state: State, action: Action): State {
+  switch (action.kind) {
+    case 'move':
+      return { ...state, selected: action.to };
+    case 'open':
+      return { ...state, opened: state.help ? state.opened : action.key, help: false };
+    case 'help':
+      return { ...state, help: !state.help };
+  }
+}
+
+/** `kpipe replica status --watch`: the standbys, what is wrong with them, and all about one of them. */
+export function ReplicaScreen({ feed }: { readonly feed: ReplicaScreenFeed }): ReactElement {
+  const model = useSyncExternalStore(feed.subscribe, feed.current);
+  const { columns: width, rows: height } = useWindowSize();
+  const [state, dispatch] = useReducer(nextState, { selected: 0, opened: null, help: false });
+  const { exit } = useApp();
+  const { isRawModeSupported } = useStdin();
+  const last = Math.max(0, model.rows.length - 1);
+  const selected = Math.min(state.selected, last);
+  const opened = model.rows.find(({ key }) => key === state.opened);
+
+  const press = (character: string): void => {
+    switch (character) {
+      case 'q':
+        return exit('quit');
+      case 'p':
+        return feed.togglePause();
+      case '+':
+      case '-':
+        return feed.changeInterval(character === '+' ? 1 : -1);
+      case '?':
+        return dispatch({ kind: 'help' });
+      default:
+        return undefined;
+    }
+  };
+  useInput(
+    (input, key) => {
+      if (key.ctrl && input === 'c') {
+        exit('interrupted');
+      } else if (key.upArrow || key.downArrow) {
+        dispatch({ kind: 'move', to: Math.max(0, Math.min(last, selected + (key.upArrow ? -1 : 1))) });
+      } else if (key.return) {
+        dispatch({ kind: 'open', key: model.rows[selected]?.key ?? null });
+      } else if (key.escape || key.backspace) {
+        dispatch({ kind: 'open', key: null });
+      } else {
+        // A slow terminal hands over several keys as one input.
+        input.split('').forEach(press);
+      }
+    },
+    { isActive: isRawModeSupported },
+  );
+
+  const lines = state.help ? helpLines : opened?.details;
+  return (
+    <Box flexDirection="column" width={width} height={height} overflow="hidden">
+      <Header model={model} of={opened?.key ?? null} />
+      {model.primary === null ? null : <Toned cell={model.primary} />}
+      <Box flexDirection="column" flexGrow={1} overflow="hidden">
+        {lines === undefined ? (
+          <Standbys model={model} selected={selected} height={height} width={width} />
+        ) : (
+          <Lines lines={lines} />
+        )}
+      </Box>
+      <Text dimColor wrap="truncate">
+        {`${opened === undefined ? '↑↓ select  enter details' : 'esc back'}  ${otherKeys}`}
+      </Text>
+    </Box>
+  );
+}
+
+function Header({ model, of }: { readonly model: ReplicaScreenModel; readonly of: string | null }): ReactElement {
+  const parts = [
+    of === null ? model.title : `${model.title} › ${of}`,
+    model.observedAt ?? 'looking…',
+    `every ${model.interval}`,
+    ...(model.paused ? ['PAUSED'] : []),
+  ];
+  return (
+    <Text wrap="truncate">
+      <Text bold>kpipe replica status</Text>
+      {`  ${parts.join('  ')}`}
+      {model.failure === null ? '' : <Text color="red">{`  STALE: ${model.failure}`}</Text>}
+    </Text>
+  );
+}
+
+interface StandbysProps {
+  readonly model: ReplicaScreenModel;
+  readonly selected: number;
+  readonly height: number;
+  readonly width: number;
+}
+
+/** The table, and below it as many problems as there is room for. */
+function Standbys({ model, selected, height, width }: StandbysProps): ReactElement {
+  const columns = [...model.columns, { title: 'BYTES OVER TIME', dispensable: 11 }];
+  return (
+    <>
+      <Grid
+        columns={columns}
+        rows={model.rows.map(withTrend)}
+        width={width}
+        selected={model.rows[selected]?.key ?? null}
+      />
+      <Lines lines={model.problems.slice(0, Math.max(0, height - 4 - model.rows.length))} />
+    </>
+  );
+}
+
+function withTrend(row: ReplicaScreenRow) {
+  const trend: Cell = { text: sparkline(row.trend, trendWidth), tone: 'accent' };
+  return { key: row.key, cells: [...row.cells, trend] };
+}
+
+function Lines({ lines }: { readonly lines: readonly Cell[] }): ReactElement {
+  return (
+    <Box flexDirection="column">
+      {lines.map((cell, index) => (
+        <Toned key={`${index} ${cell.text}`} cell={cell.text === '' ? { ...cell, text: ' ' } : cell} />
+      ))}
+    </Box>
+  );
+}
+
+/** Shows the screen until somebody quits it (`interrupted` by Ctrl-C), or the signal takes it away. */
+export async function showReplicaScreen(
+  feed: ReplicaScreenFeed,
+  signal: AbortSignal,
+): Promise<'quit' | 'interrupted' | 'taken away'> {
+  const reason = await showFullScreen(<ReplicaScreen feed={feed} />, signal);
+  return reason === 'quit' || reason === 'interrupted' ? reason : 'taken away';
+}
