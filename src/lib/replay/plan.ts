@@ -1,0 +1,268 @@
+import type { MeasuredRate, PartitionSituation, ReplayObservation } from './observation.ts';
+
+/**
+ * What a replay would do; the JSON contract of `replay plan --json`. Offsets are text there. A figure that is not known
+ * is null, and `unknown` says why under the figure's name.
+ */
+export interface ReplayPlan {
+  readonly clusterId: string;
+  /** ISO 8601. */
+  readonly observedAt: string;
+  readonly role: string;
+  readonly group: string;
+  readonly topic: string;
+  readonly topicId: string;
+  /** Where the positions that count are kept. */
+  readonly truth: 'postgres' | 'group';
+  readonly protocol: ReplayObservation['protocol'];
+  readonly state: string;
+  readonly members: readonly string[];
+  /** As it was asked for: `--to`. */
+  readonly to: string;
+  readonly partitions: readonly PartitionPlan[];
+  readonly totals: {
+    /** Offsets that are read again: at most so many records. */
+    readonly rereadRecords: number;
+    /** Offsets that are never read by this role. */
+    readonly skippedRecords: number;
+    /** Of what is read again, as it lies on disk. */
+    readonly bytes: number | null;
+    /** To read it again, at the measured rate. */
+    readonly durationMs: number | null;
+  };
+  readonly recordsMethod: 'offsets';
+  readonly bytesMethod: 'share of the log on disk';
+  readonly rate: MeasuredRate;
+  readonly unknown: Readonly<Record<string, string>>;
+  /** Why `replay apply` would refuse. */
+  readonly refusals: readonly Refusal[];
+  readonly warnings: readonly string[];
+  /** What reading again does to what is stored already. */
+  readonly effects: readonly string[];
+  /** Rows in BigQuery of the offsets that would be read again. */
+  readonly rowsThere: number | null;
+}
+
+export interface Refusal {
+  readonly kind: 'members' | 'outside-log' | 'recreated' | 'no-position';
+  readonly text: string;
+  readonly next: string;
+}
+
+export interface PartitionPlan {
+  readonly partition: number;
+  readonly position: bigint | null;
+  readonly epoch: bigint | null;
+  readonly committedOffset: bigint | null;
+  readonly logStartOffset: bigint;
+  readonly highWatermark: bigint;
+  /** What was asked for, before it was fitted into the log. */
+  readonly askedOffset: bigint | null;
+  /** null: as if the role had never read it. */
+  readonly targetOffset: bigint | null;
+  /** `unknown`: where to cannot be told. */
+  readonly change: 'back' | 'forward' | 'stay' | 'unknown';
+  readonly rereadRecords: number;
+  readonly skippedRecords: number;
+  readonly bytes: number | null;
+  /** Offsets below the log's start that were asked for; null: they were asked for by time, so their number is not known. */
+  readonly takenByRetention: number | null;
+  readonly clamped: 'start' | 'end' | null;
+  readonly note: string | null;
+}
+
+/** Where a partition is to be set. */
+export interface ResolvedTarget {
+  /** null: as if the role had never read it; undefined: it cannot be told, `note` says why. */
+  readonly offset: bigint | null | undefined;
+  /** The asked time lies before everything that the log still holds: how much is missing is not known. */
+  readonly beforeLog?: boolean;
+  readonly note?: string;
+}
+
+export interface PlanOptions {
+  readonly to: string;
+  /** Fit what lies outside of the log into it. */
+  readonly clamp: boolean;
+}
+
+/** Draws the plan up. Partitions that are not in `targets` are not part of it. */
+export function planReplay(
+  seen: ReplayObservation,
+  targets: ReadonlyMap<number, ResolvedTarget>,
+  options: PlanOptions,
+): ReplayPlan {
+  const planned = seen.partitions.flatMap((situation) => {
+    const target = targets.get(situation.partition);
+    return target === undefined ? [] : [{ situation, plan: planPartition(situation, target) }];
+  });
+  const partitions = planned.map(({ plan }) => plan);
+  const rereadRecords = sum(partitions, (plan) => plan.rereadRecords);
+  const bytes = partitions.some((plan) => plan.bytes === null) ? null : sum(partitions, (plan) => plan.bytes ?? 0);
+  const perSec = seen.rate.recordsPerSec;
+  return {
+    clusterId: seen.clusterId,
+    observedAt: new Date(seen.observedAtMs).toISOString(),
+    role: seen.role,
+    group: seen.group,
+    topic: seen.topic,
+    topicId: seen.topicId,
+    truth: seen.truth,
+    protocol: seen.protocol,
+    state: seen.state,
+    members: seen.members,
+    to: options.to,
+    partitions,
+    totals: {
+      rereadRecords,
+      skippedRecords: sum(partitions, (plan) => plan.skippedRecords),
+      bytes,
+      durationMs: perSec === null ? null : Math.round((rereadRecords / perSec) * 1000),
+    },
+    recordsMethod: 'offsets',
+    bytesMethod: 'share of the log on disk',
+    rate: seen.rate,
+    unknown: {
+      ...(bytes === null ? { bytes: seen.sizesProblem ?? 'no broker tells the size of every partition' } : {}),
+      ...(perSec === null ? { durationMs: seen.rate.basis } : {}),
+    },
+    refusals: refusalsOf(seen, planned, options.clamp),
+    warnings: planWarnings(partitions),
+    effects: [],
+    rowsThere: null,
+  };
+}
+
+function planPartition(situation: PartitionSituation, target: ResolvedTarget): PartitionPlan {
+  const { partition, position, epoch, committedOffset, logStartOffset, highWatermark } = situation;
+  const asked = target.offset === undefined ? position : target.offset;
+  const targetOffset = asked === null ? null : fit(asked, logStartOffset, highWatermark);
+  const [reread, skipped] = distance(situation, targetOffset);
+  return {
+    partition,
+    position,
+    epoch,
+    committedOffset,
+    logStartOffset,
+    highWatermark,
+    askedOffset: asked,
+    targetOffset,
+    change: target.offset === undefined ? 'unknown' : changeOf(position, targetOffset),
+    rereadRecords: reread,
+    skippedRecords: skipped,
+    bytes: bytesOf(situation, reread),
+    takenByRetention:
+      target.beforeLog === true
+        ? null
+        : asked !== null && asked < logStartOffset
+          ? Number(logStartOffset - (asked < 0n ? 0n : asked))
+          : 0,
+    clamped: asked === null || asked === targetOffset ? null : asked < logStartOffset ? 'start' : 'end',
+    note: target.note ?? null,
+  };
+}
+
+function fit(offset: bigint, start: bigint, end: bigint): bigint {
+  return offset < start ? start : offset > end ? end : offset;
+}
+
+function changeOf(position: bigint | null, target: bigint | null): PartitionPlan['change'] {
+  if (position === target) {
+    return 'stay';
+  }
+  return target === null || (position !== null && target < position) ? 'back' : 'forward';
+}
+
+/** Offsets read again, offsets left out. What lies below the log's start is neither. */
+function distance(situation: PartitionSituation, target: bigint | null): readonly [number, number] {
+  const { position, logStartOffset } = situation;
+  if (position === null || target === null) {
+    return [0, position === null && target !== null ? Number(target - logStartOffset) : 0];
+  }
+  const from = position < logStartOffset ? logStartOffset : position;
+  return target < from ? [Number(from - target), 0] : [0, Number(target - from)];
+}
+
+function bytesOf({ logBytes, logStartOffset, highWatermark }: PartitionSituation, records: number): number | null {
+  if (records === 0) {
+    return 0;
+  }
+  const offsets = Number(highWatermark - logStartOffset);
+  return logBytes === null || offsets === 0 ? null : Math.round((Number(logBytes) * records) / offsets);
+}
+
+interface Planned {
+  readonly situation: PartitionSituation;
+  readonly plan: PartitionPlan;
+}
+
+function refusalsOf(seen: ReplayObservation, planned: readonly Planned[], clamp: boolean): readonly Refusal[] {
+  const outside = planned.filter(({ plan }) => plan.clamped !== null);
+  const recreated = planned.filter(({ situation }) => situation.recreated);
+  const unknown = planned.filter(({ plan }) => plan.change === 'unknown');
+  return [
+    ...(seen.members.length === 0
+      ? []
+      : [
+          {
+            kind: 'members' as const,
+            text: `group ${seen.group} has ${seen.members.length} members: ${seen.members.slice(0, 5).join(', ')}`,
+            next: 'stop the consumers of the role, or use --pause-role',
+          },
+        ]),
+    ...(outside.length === 0 || clamp
+      ? []
+      : [
+          {
+            kind: 'outside-log' as const,
+            text: `outside of the log: ${outside.map(({ plan }) => outsideText(plan)).join('; ')}`,
+            next: '--clamp takes the nearest offset that exists',
+          },
+        ]),
+    ...(recreated.length === 0
+      ? []
+      : [
+          {
+            kind: 'recreated' as const,
+            text: `topic ${seen.topic} was deleted and created again: the position of partition ${partitionsText(recreated)} is of the old one`,
+            next: `begin it first: kpipe consume ${seen.role} --accept-recreated`,
+          },
+        ]),
+    ...(unknown.length === 0
+      ? []
+      : [
+          {
+            kind: 'no-position' as const,
+            text: `no position to count from in partition ${partitionsText(unknown)}: the role has never read it`,
+            next: 'name the partitions with --partition, or use an offset, a time, earliest or latest',
+          },
+        ]),
+  ];
+}
+
+function outsideText({ partition, askedOffset, logStartOffset, highWatermark }: PartitionPlan): string {
+  return `partition ${partition} holds ${logStartOffset} to ${highWatermark}, not ${askedOffset ?? 'nothing'}`;
+}
+
+function partitionsText(planned: readonly Planned[]): string {
+  return planned.map(({ plan }) => plan.partition).join(', ');
+}
+
+function planWarnings(partitions: readonly PartitionPlan[]): readonly string[] {
+  const gone = partitions.filter(({ takenByRetention }) => takenByRetention === null);
+  const taken = sum(partitions, ({ takenByRetention }) => takenByRetention ?? 0);
+  const skipped = sum(partitions, ({ skippedRecords }) => skippedRecords);
+  return [
+    ...(taken === 0 ? [] : [`retention has taken ${taken} of the offsets that were asked for`]),
+    ...(gone.length === 0
+      ? []
+      : [
+          `retention has taken records from before the oldest that is left, in partition ${gone.map(({ partition }) => partition).join(', ')}`,
+        ]),
+    ...(skipped === 0 ? [] : [`${skipped} offsets would never be read by this role`]),
+  ];
+}
+
+function sum<Item>(items: readonly Item[], of: (item: Item) => number): number {
+  return items.reduce((total, item) => total + of(item), 0);
+}
