@@ -26,6 +26,11 @@ The first SIGINT or SIGTERM writes what was read and leaves, the second ends at 
     'accept-recreated': Flags.boolean({
       description: 'begin at the start of a topic that was deleted and created again',
     }),
+    'instance-id': Flags.string({
+      env: 'KPIPE_INSTANCE_ID',
+      helpValue: 'ID',
+      description: 'static membership: after a restart within the session the same partitions are still ours',
+    }),
     'report-every': durationFlag(
       'report-every',
       100,
@@ -64,6 +69,7 @@ The first SIGINT or SIGTERM writes what was read and leaves, the second ends at 
       concurrency: flags.concurrency,
       skipLost: flags['skip-lost'],
       acceptRecreated: flags['accept-recreated'],
+      instanceId: flags['instance-id'],
       metrics: port === undefined ? null : { port, host: flags['metrics-host'] },
       reportEveryMs: flags['report-every'] ?? (live === null ? 10_000 : 1000),
       onReport: (report) =>

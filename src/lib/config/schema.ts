@@ -176,6 +176,10 @@ const connectionUrl = (schemes: readonly string[]) =>
   });
 const postgresUrl = connectionUrl(['postgres', 'postgresql']);
 
+/** Brokers want of a group.instance.id what they want of a topic's name. */
+export const instanceIdPattern = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/;
+export const instanceIdRule = 'letters, digits, ".", "_" and "-", at most 249';
+
 const kafka = z
   .strictObject({
     brokers: z
@@ -196,10 +200,7 @@ const kafka = z
         /** classic: KIP-429, cooperative. consumer: KIP-848. auto: as the group's members do, else what the brokers speak. */
         protocol: z.enum(['auto', 'classic', 'consumer']).default('auto'),
         /** Static membership (KIP-345): one of its own for each process of a role. */
-        instanceId: z
-          .string()
-          .regex(/^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/, 'letters, digits, ".", "_" and "-", at most 249')
-          .optional(),
+        instanceId: z.string().regex(instanceIdPattern, `not an instance id: ${instanceIdRule}`).optional(),
       })
       .prefault({}),
     /** Where `kpipe replay` writes down what it does to positions. */

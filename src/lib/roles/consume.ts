@@ -2,8 +2,8 @@ import type { Config } from '../config/load.ts';
 import type { RoleName } from '../config/schema.ts';
 import { KpipeError } from '../errors.ts';
 import { openKafkaAdmin } from '../kafka/admin.ts';
+import { openSource } from '../kafka/open-source.ts';
 import { openPublisher } from '../kafka/publisher.ts';
-import { openKafkajsSource } from '../kafka/source-kafkajs.ts';
 import { exposeRun, type MetricsAddress } from '../metrics/observed-run.ts';
 import type { ClusterAdmin } from '../ports.ts';
 import type { RunObserver } from '../runtime/observer.ts';
@@ -23,6 +23,8 @@ export interface ConsumeOptions {
   readonly concurrency: number;
   readonly skipLost: boolean;
   readonly acceptRecreated: boolean;
+  /** Static membership of the group; default: `kafka.group.instanceId`. */
+  readonly instanceId?: string | undefined;
   /** Where /livez, /readyz and /metrics are served; null: nowhere. */
   readonly metrics: MetricsAddress | null;
   readonly reportEveryMs: number;
@@ -82,12 +84,14 @@ async function runOpened<Row extends OffsetRow>(
     }
     const publisher = await openPublisher(config.kafka, { clientId });
     open.push(() => publisher.close());
-    const source = await openKafkajsSource(config.kafka, {
+    const source = await openSource(config.kafka, {
       topic: role.topic,
       group,
       clientId,
       maxBytesPerPartition: 1024 * 1024,
       maxWaitMs: 100,
+      instanceId: options.instanceId ?? config.kafka.group.instanceId ?? null,
+      notice: options.notice,
     });
     const reports = new RunReports(role.name, now, options.notice);
     const run = new RoleRun(

@@ -28,20 +28,23 @@ export class GroupContact {
 
   succeeded(): void {
     this.#failures = 0;
-    this.#told = false;
+    if (this.#told) {
+      this.#told = false;
+      this.#options.onAway(null);
+    }
     this.#news();
   }
 
   /** Waits a little: capped, with full jitter. */
   async failed(error: unknown): Promise<void> {
-    const { now, notice, group, random } = this.#options;
+    const { now, onAway, group, random } = this.#options;
     this.#failures += 1;
     if (this.#failures === 1) {
       this.#failingSince = now();
     }
     if (!this.#told && now() - this.#failingSince >= tellAfterMs && !this.#stop.aborted) {
       this.#told = true;
-      notice(`the coordinator of group ${group} is away (${messageOf(error)}); trying until it is back`);
+      onAway(`the coordinator of group ${group} does not answer: ${messageOf(error)}`);
     }
     this.#news();
     await this.pause(backoffMs(this.#failures, backoff, random));

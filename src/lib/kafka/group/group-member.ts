@@ -17,6 +17,8 @@ export interface GroupMemberOptions {
   readonly clientId: string;
   /** Static membership (KIP-345): the partitions of a member that restarts wait for it. */
   readonly instanceId: string | null;
+  /** Told once when the group has not been reached for a while, and null when it is again. */
+  readonly onAway: (reason: string | null) => void;
   readonly notice: (text: string) => void;
 }
 

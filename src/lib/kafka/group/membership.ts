@@ -61,6 +61,8 @@ export interface MembershipOptions {
   readonly sessionTimeoutMs: number;
   /** Longer than draining may take. */
   readonly rebalanceTimeoutMs: number;
+  /** Told once when the group has not been reached for a while, and null when it is again. */
+  readonly onAway: (reason: string | null) => void;
   /** A line for the operator. */
   readonly notice: (text: string) => void;
   readonly random: () => number;

@@ -2,9 +2,10 @@ import { KpipeError } from '../../errors.ts';
 import type { KafkaConnections } from '../connections.ts';
 import { describeTopics } from '../topic-requests.ts';
 
-const everyMs = 15_000;
-/** A broker that has just started may not know the topic yet. */
-const missingTimes = 3;
+const everyMs = 10_000;
+/** A broker that has just started may not know the topic yet: it is asked again, sooner. */
+const missingTimes = 4;
+const againMs = 1000;
 
 /**
  * Looks now and then whether the topic is still the one that was joined for: a group goes on without a word when its topic
@@ -15,23 +16,20 @@ export class TopicWatch {
   readonly #topic: string;
   readonly #onGrown: () => void;
   readonly #onFailed: (error: KpipeError) => void;
-  readonly #timer: NodeJS.Timeout;
-  #id: string;
+  #timer: NodeJS.Timeout;
+  readonly #id: string;
   #partitions: number;
   #missing = 0;
+  #stopped = false;
 
-  private constructor(
-    kafka: KafkaConnections,
-    topic: { name: string; id: string; partitions: number },
-    on: WatchEvents,
-  ) {
+  private constructor(kafka: KafkaConnections, topic: FoundTopic, on: WatchEvents) {
     this.#kafka = kafka;
     this.#topic = topic.name;
     this.#id = topic.id;
     this.#partitions = topic.partitions;
     this.#onGrown = on.grown;
     this.#onFailed = on.failed;
-    this.#timer = setInterval(() => void this.#look(), everyMs);
+    this.#timer = setTimeout(() => void this.#look(), everyMs);
   }
 
   /** @throws KPIPE_TOPIC_MISSING, KPIPE_KAFKA_UNREACHABLE */
@@ -50,9 +48,16 @@ export class TopicWatch {
   async #look(): Promise<void> {
     // A cluster that does not answer says nothing about the topic.
     const found = await find(this.#kafka, this.#topic).catch(() => null);
-    if (found === null) {
+    if (this.#stopped) {
       return;
     }
+    if (found !== null) {
+      this.#judge(found);
+    }
+    this.#timer = setTimeout(() => void this.#look(), this.#missing > 0 ? againMs : everyMs);
+  }
+
+  #judge(found: FoundTopic | undefined): void {
     this.#missing = found === undefined ? this.#missing + 1 : 0;
     if (this.#missing === missingTimes) {
       this.#onFailed(missing(this.#topic));
@@ -65,7 +70,8 @@ export class TopicWatch {
   }
 
   stop(): void {
-    clearInterval(this.#timer);
+    this.#stopped = true;
+    clearTimeout(this.#timer);
   }
 }
 
@@ -74,10 +80,13 @@ export interface WatchEvents {
   readonly failed: (error: KpipeError) => void;
 }
 
-async function find(
-  kafka: KafkaConnections,
-  name: string,
-): Promise<{ readonly name: string; readonly id: string; readonly partitions: number } | undefined> {
+interface FoundTopic {
+  readonly name: string;
+  readonly id: string;
+  readonly partitions: number;
+}
+
+async function find(kafka: KafkaConnections, name: string): Promise<FoundTopic | undefined> {
   const [topic] = await describeTopics(kafka, [name]);
   return topic === undefined ? undefined : { name, id: topic.id, partitions: topic.partitions.length };
 }
