@@ -1,13 +1,13 @@
 import type { Config } from '../config/load.ts';
 import { KpipeError } from '../errors.ts';
-import type { ClusterAdmin, TopicPartition } from '../ports.ts';
+import type { ClusterAdmin, GroupAdmin, TopicPartition } from '../ports.ts';
 import type { BatchLimits } from '../runtime/batch.ts';
 import { logOffset } from '../runtime/claims.ts';
 
 /** What every role is opened with. */
 export interface RoleEnvironment {
   readonly config: Config;
-  readonly admin: ClusterAdmin;
+  readonly admin: GroupAdmin;
   /** Kafka's id of the role's topic. */
   readonly topicId: string;
   /** Batches written at once; the pool has one connection more. */

@@ -32,7 +32,8 @@ export class RunCounts {
     this.#partitions.set(key, {
       topic,
       partition,
-      firstOffset: before?.firstOffset ?? position,
+      // The position may have been turned back between two batches (a replay, an older backup).
+      firstOffset: before === undefined || position < before.firstOffset ? position : before.firstOffset,
       nextOffset: nextPosition,
       records: (before?.records ?? 0) + batch.recordCount,
       stored: (before?.stored ?? 0) + outcome.stored,

@@ -42,6 +42,8 @@ export interface RunOptions {
   /** Told why writing of a partition waits, at each attempt; null when it goes on. */
   readonly onPaused: (partition: number, reason: KpipeError | null) => void;
   readonly observer?: RunObserver;
+  /** Of the runs that this one carries on; their counts and their time are its own too. */
+  readonly before?: { readonly counts: RunCounts; readonly startedAtMs: number };
   readonly now: () => number;
   readonly random: () => number;
 }
@@ -67,7 +69,7 @@ const stallCheckMs = 10_000;
  * in hand is written, positions are mirrored, the group is left → ended. The first failure is what the promise rejects with.
  */
 export class RoleRun<Row extends OffsetRow> {
-  readonly counts = new RunCounts();
+  readonly counts: RunCounts;
   readonly #role: Role<Row>;
   readonly #edges: RoleEdges;
   readonly #options: RunOptions;
@@ -88,8 +90,9 @@ export class RoleRun<Row extends OffsetRow> {
     this.#role = role;
     this.#edges = edges;
     this.#options = options;
-    this.#startedAt = options.now();
-    this.#progressAt = this.#startedAt;
+    this.counts = options.before?.counts ?? new RunCounts();
+    this.#startedAt = options.before?.startedAtMs ?? options.now();
+    this.#progressAt = options.now();
     this.#context = {
       role: role.name,
       sink: role.sink,
