@@ -46,7 +46,6 @@ The first SIGINT or SIGTERM writes what was read and leaves, the second ends at 
     'metrics-host': Flags.string({
       default: '127.0.0.1',
       helpValue: 'ADDRESS',
-      dependsOn: ['metrics-port'],
       description: 'address that they are served on',
     }),
   };
