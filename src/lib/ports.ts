@@ -161,7 +161,8 @@ export interface ConfigAlteration {
   readonly set: Readonly<Record<string, string | null>>;
 }
 
-export type OffsetQuery = 'earliest' | 'latest' | { readonly timestampMs: number };
+/** `lastStable`: where read-committed reading ends now; open transactions hold back what lies behind it. */
+export type OffsetQuery = 'earliest' | 'latest' | 'lastStable' | { readonly timestampMs: number };
 
 export interface OffsetAnswer extends TopicPartition {
   /** null: no record at or after the timestamp asked for. */

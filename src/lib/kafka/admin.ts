@@ -11,11 +11,13 @@ import type {
   NewTopic,
   OffsetAnswer,
   OffsetQuery,
+  PartitionPosition,
   TopicConfigEntry,
   TopicDescription,
   TopicPartition,
 } from '../ports.ts';
 import { KafkaConnections } from './connections.ts';
+import { deleteRecords } from './delete-records.ts';
 import { callFailure, isConnectionLoss, isTransient, unreachable } from './failures.ts';
 import { commitOffsets, deleteGroup, forgetOffsets } from './group-changes.ts';
 import { committedOffsets, describeGroup, listGroups } from './group-requests.ts';
@@ -32,11 +34,13 @@ export interface KafkaAdminOptions {
 /** What Kafka lets this user do with a topic; null: the broker does not say. */
 export type TopicRights = topics.TopicRights;
 
-/** `GroupAdmin`, and what only `kpipe doctor` asks. */
+/** `GroupAdmin`, and what only `kpipe doctor` and `kpipe dlq` ask. */
 export interface KafkaAdmin extends GroupAdmin {
   topicRights(names: readonly string[]): Promise<ReadonlyMap<string, TopicRights>>;
   /** Resolves when this broker answers at the address that the cluster gives out for it. */
   reach(broker: Broker): Promise<void>;
+  /** Deletes the records below the positions, for good; answers where the logs begin then. */
+  deleteRecords(positions: readonly PartitionPosition[]): Promise<readonly PartitionPosition[]>;
 }
 
 /** Opens a cluster for looking and changing; connects with the first call. The caller closes it. */
@@ -106,6 +110,10 @@ class PlatformaticAdmin implements KafkaAdmin {
     return this.#run(`connecting to broker ${broker.id}`, { host: `${host}:${port}` }, async (kafka) => {
       await kafka.to({ host, port });
     });
+  }
+
+  deleteRecords(positions: readonly PartitionPosition[]): Promise<readonly PartitionPosition[]> {
+    return this.#run('deleting records', {}, (kafka) => deleteRecords(kafka, positions, this.#deadlineMs));
   }
 
   createTopic(topic: NewTopic, options: { readonly validateOnly?: boolean } = {}): Promise<void> {

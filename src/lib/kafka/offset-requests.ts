@@ -6,6 +6,7 @@ import { metadata } from './topic-requests.ts';
 const latest = -1n;
 const earliest = -2n;
 const readUncommitted = 0;
+const readCommitted = 1;
 /** Asks as a client, not as a replica; no leader epoch to compare. */
 const noReplica = -1;
 const noEpoch = -1;
@@ -19,8 +20,8 @@ export async function listOffsets(
   partitions: readonly TopicPartition[],
   query: OffsetQuery,
 ): Promise<readonly OffsetAnswer[]> {
-  const timestamp =
-    query === 'latest' ? latest : query === 'earliest' ? earliest : BigInt(Math.trunc(query.timestampMs));
+  const timestamp = timestampOf(query);
+  const isolation = query === 'lastStable' ? readCommitted : readUncommitted;
   const byLeader = await groupByLeader(kafka, partitions);
   const { driver } = kafka;
   const versions = [driver.listOffsetsV9.api, driver.listOffsetsV8.api, driver.listOffsetsV7.api];
@@ -35,7 +36,7 @@ export async function listOffsets(
           timestamp,
         })),
       }));
-      const response = await kafka.request(await kafka.to(leader), versions, noReplica, readUncommitted, request);
+      const response = await kafka.request(await kafka.to(leader), versions, noReplica, isolation, request);
       return response.topics.flatMap((topic) =>
         topic.partitions.map((answer) => ({
           topic: topic.name,
@@ -50,12 +51,25 @@ export async function listOffsets(
   return inOrderOf(partitions, answers.flat());
 }
 
+function timestampOf(query: OffsetQuery): bigint {
+  switch (query) {
+    case 'latest':
+    case 'lastStable':
+      return latest;
+    case 'earliest':
+      return earliest;
+    default:
+      return BigInt(Math.trunc(query.timestampMs));
+  }
+}
+
 type LeaderAddress = { readonly host: string; readonly port: number };
 
-async function groupByLeader(
+/** What is asked of partitions, by the broker that leads them. @throws KPIPE_TOPIC_MISSING, KPIPE_KAFKA_FAILED */
+export async function groupByLeader<Asked extends TopicPartition>(
   kafka: KafkaConnections,
-  partitions: readonly TopicPartition[],
-): Promise<ReadonlyMap<LeaderAddress, readonly TopicPartition[]>> {
+  partitions: readonly Asked[],
+): Promise<ReadonlyMap<LeaderAddress, readonly Asked[]>> {
   const names = [...new Set(partitions.map(({ topic }) => topic))];
   if (names.length === 0) {
     return new Map();
