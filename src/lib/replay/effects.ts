@@ -22,6 +22,18 @@ export async function replayEffects(
   if (again.length === 0) {
     return none;
   }
+  const effects = await effectsOf(config, plan, again);
+  return {
+    ...effects,
+    lines: [...effects.lines, 'invalid records become dead letters again, of the same topic, partition and offset'],
+  };
+}
+
+async function effectsOf(
+  config: Config,
+  plan: Pick<ReplayPlan, 'role' | 'topic'>,
+  again: readonly PartitionPlan[],
+): Promise<ReplayEffects> {
   switch (plan.role) {
     case 'analytics':
       return appended(config, plan.topic, again);

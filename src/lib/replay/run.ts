@@ -147,7 +147,7 @@ async function act(
     }
     return applyReplay(role, plan, { undoes }, edges);
   }
-  await consent.confirm(plan);
+  await consent.confirm({ ...plan, refusals: refused });
   return whilePaused(edges.admin, role, pause, async () =>
     applyReplay(role, again(await observeReplay(role, edges)), { undoes }, edges),
   );

@@ -6,15 +6,18 @@ import { openSource } from '../kafka/open-source.ts';
 import { openPublisher } from '../kafka/publisher.ts';
 import { exposeRun, type MetricsAddress } from '../metrics/observed-run.ts';
 import type { ClusterAdmin } from '../ports.ts';
+import { RunCounts } from '../runtime/counts.ts';
 import type { RunObserver } from '../runtime/observer.ts';
 import type { Role } from '../runtime/role.ts';
 import type { OffsetRow } from '../runtime/sink.ts';
 import { RoleRun, type RunResult } from '../runtime/run-role.ts';
+import { PauseWatch } from '../runtime/step-aside.ts';
 import { keepYoungGenerationSmall } from '../runtime/young-generation.ts';
 import { openAnalyticsRole } from './analytics.ts';
 import { required, type RoleEnvironment } from './environment.ts';
 import { openEventsRole } from './events.ts';
 import { openLogsRole } from './logs.ts';
+import { runSteppingAside } from './stepping-aside.ts';
 import { RunReports, type ConsumeReport } from './reports.ts';
 
 export interface ConsumeOptions {
@@ -84,34 +87,38 @@ async function runOpened<Row extends OffsetRow>(
     }
     const publisher = await openPublisher(config.kafka, { clientId });
     open.push(() => publisher.close());
-    const source = await openSource(config.kafka, {
-      topic: role.topic,
-      group,
-      clientId,
-      maxBytesPerPartition: 1024 * 1024,
-      maxWaitMs: 100,
-      instanceId: options.instanceId ?? config.kafka.group.instanceId ?? null,
-      notice: options.notice,
-    });
     const reports = new RunReports(role.name, now, options.notice);
-    const run = new RoleRun(
-      role,
-      { source, publisher, admin },
-      {
-        untilDrained: options.untilDrained,
-        forMs: options.forMs,
-        concurrency: options.concurrency,
-        skipLost: options.skipLost,
-        signal: options.signal,
-        onPaused: (partition, reason) => reports.paused(partition, reason),
-        observer: exposure === null ? reports : both(reports, exposure.observer),
-        now,
-        random,
-      },
-    );
-    exposure?.follow(run, role.sink);
-    const telling = setInterval(() => void reports.report(run).then(options.onReport), options.reportEveryMs);
-    return await run.run().finally(() => clearInterval(telling));
+    const before = { counts: new RunCounts(), startedAtMs: now() };
+    return await runSteppingAside(new PauseWatch(admin, group), options, async (signal) => {
+      const source = await openSource(config.kafka, {
+        topic: role.topic,
+        group,
+        clientId,
+        maxBytesPerPartition: 1024 * 1024,
+        maxWaitMs: 100,
+        instanceId: options.instanceId ?? config.kafka.group.instanceId ?? null,
+        notice: options.notice,
+      });
+      const run = new RoleRun(
+        role,
+        { source, publisher, admin },
+        {
+          untilDrained: options.untilDrained,
+          forMs: options.forMs === null ? null : Math.max(0, options.forMs - (now() - before.startedAtMs)),
+          concurrency: options.concurrency,
+          skipLost: options.skipLost,
+          signal,
+          onPaused: (partition, reason) => reports.paused(partition, reason),
+          observer: exposure === null ? reports : both(reports, exposure.observer),
+          before,
+          now,
+          random,
+        },
+      );
+      exposure?.follow(run, role.sink);
+      const telling = setInterval(() => void reports.report(run).then(options.onReport), options.reportEveryMs);
+      return await run.run().finally(() => clearInterval(telling));
+    });
   } finally {
     await Promise.allSettled(open.map((close) => close()));
   }
