@@ -29,11 +29,29 @@ export function sqlstateOf(error: unknown): string | undefined {
   return spoken && code !== undefined && sqlstatePattern.test(code) ? code : undefined;
 }
 
+/** Node's and OpenSSL's names for a certificate that is not accepted: no retry changes that. */
+const untrusted = new Set([
+  'CERT_HAS_EXPIRED',
+  'CERT_NOT_YET_VALID',
+  'CERT_REVOKED',
+  'CERT_UNTRUSTED',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+]);
+
+function isUntrusted(error: unknown): boolean {
+  return untrusted.has(codeOf(error) ?? '');
+}
+
 export function kindOfFailure(error: unknown): FailureKind {
   const state = sqlstateOf(error);
   if (state === undefined) {
     // No answer: the connection broke, timed out, or was refused.
-    return error instanceof TypeError || error instanceof RangeError ? 'configuration' : 'sink';
+    return error instanceof TypeError || error instanceof RangeError || isUntrusted(error) ? 'configuration' : 'sink';
   }
   const stateClass = state.slice(0, 2);
   if (recordStates.has(state) || recordClasses.has(stateClass)) {
@@ -55,6 +73,13 @@ export function postgresError(
   }
   const where = { host: server.host === undefined ? undefined : `${server.host}:${server.port ?? 5432}` };
   const state = sqlstateOf(error);
+  if (isUntrusted(error)) {
+    return new KpipeError('KPIPE_POSTGRES_UNTRUSTED', `PostgreSQL's certificate is refused: ${messageOf(error)}`, {
+      where,
+      next: 'name the CA that signed it in the URL (sslmode=verify-full&sslrootcert=FILE) and the host that it was made for',
+      cause: error,
+    });
+  }
   if (state === undefined) {
     return new KpipeError('KPIPE_POSTGRES_UNREACHABLE', `PostgreSQL does not answer: ${messageOf(error)}`, {
       where,
@@ -70,7 +95,7 @@ export function postgresError(
 }
 
 function codeFor(state: string): 'KPIPE_SCHEMA_MISSING' | 'KPIPE_POSTGRES_UNREACHABLE' | 'KPIPE_POSTGRES_FAILED' {
-  if (state === '42P01' || state === '3F000' || state === '42703') {
+  if (['42P01', '3F000', '42703', '42883'].includes(state)) {
     return 'KPIPE_SCHEMA_MISSING';
   }
   return state.startsWith('08') ||

@@ -3,6 +3,7 @@ import type { PostgresConfig } from '../config/load.ts';
 import { KpipeError } from '../errors.ts';
 import { sql as pipeline } from './migrations/0001-pipeline.ts';
 import { sql as replay } from './migrations/0002-replay.ts';
+import { sql as logPartitionFunctions } from './migrations/0003-log-partition-functions.ts';
 import { ensureLogPartitions } from './log-partitions.ts';
 import { asking, inTransaction, openPool, type Pool, type PoolClient } from './pool.ts';
 import { addColumnsStatement, createTableStatement, missingColumns, projectionTables } from './projection-table.ts';
@@ -11,6 +12,7 @@ import { addColumnsStatement, createTableStatement, missingColumns, projectionTa
 const migrations = [
   { id: 1, name: 'pipeline', sql: pipeline },
   { id: 2, name: 'replay', sql: replay },
+  { id: 3, name: 'log-partition-functions', sql: logPartitionFunctions },
 ] as const;
 
 export interface MigrationStep {

@@ -4,6 +4,7 @@ import type { Sink } from '../runtime/sink.ts';
 import type { EncodedRow } from './copy-binary.ts';
 import { claimPartition } from './consumer-offsets.ts';
 import { kindOfFailure, postgresError } from './failures.ts';
+import { startHeartbeat } from './heartbeat.ts';
 import { asking, poolEnd, type Pool } from './pool.ts';
 import { TableWriter, type BulkTable } from './table-writer.ts';
 
@@ -28,6 +29,7 @@ export async function openPostgresSink<Row extends EncodedRow>(
   await requireSchema(pool, options.role, table.table);
   // One writer a partition: each remembers by itself whether repeats are about.
   const writers = new Map<number, TableWriter<Row>>();
+  const endHeartbeat = startHeartbeat(pool);
   return {
     commitsToGroup: false,
     claim: (partition) => {
@@ -50,7 +52,10 @@ export async function openPostgresSink<Row extends EncodedRow>(
     ping: async () => {
       await pool.query('select 1');
     },
-    close: end,
+    close: () => {
+      endHeartbeat();
+      return end();
+    },
   };
 }
 
