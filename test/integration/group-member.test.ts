@@ -131,8 +131,8 @@ async function shared(...members: readonly Member[]): Promise<void> {
           throw new Error(`${member.name} ended`, { cause: member.error });
         }
       }
-      const held = members.flatMap((member) => member.held);
-      expect(held.toSorted((left, right) => left - right)).toEqual([0, 1, 2, 3, 4, 5]);
+      const all = members.flatMap((member) => member.held);
+      expect(all.toSorted((left, right) => left - right)).toEqual([0, 1, 2, 3, 4, 5]);
       const loads = members.map(({ held }) => held.length);
       expect(Math.max(...loads) - Math.min(...loads)).toBeLessThanOrEqual(1);
     },

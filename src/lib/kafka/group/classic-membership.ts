@@ -164,6 +164,8 @@ export class ClassicMembership implements GroupMembership {
       } catch (error) {
         const verdict = verdictOn(error, group, instanceId);
         if (verdict.kind === 'rebalance' && draining) {
+          // The rebalance waits for us.
+          this.#contact.succeeded();
           continue;
         }
         if (verdict.kind !== 'retry') {

@@ -1,4 +1,5 @@
 import { messageOf } from '../../errors.ts';
+import { refusalsOf } from '../failures.ts';
 import { backoffMs } from '../../runtime/backoff.ts';
 import type { GroupCoordinator } from './coordinator.ts';
 import type { MembershipOptions } from './membership.ts';
@@ -44,7 +45,7 @@ export class GroupContact {
     }
     if (!this.#told && now() - this.#failingSince >= tellAfterMs && !this.#stop.aborted) {
       this.#told = true;
-      onAway(`the coordinator of group ${group} does not answer: ${messageOf(error)}`);
+      onAway(`the coordinator of group ${group} does not answer (${reasonOf(error)})`);
     }
     this.#news();
     await this.pause(backoffMs(this.#failures, backoff, random));
@@ -89,4 +90,10 @@ export class GroupContact {
     this.#woken = true;
     this.#wake?.();
   }
+}
+
+/** The driver's own text of a refusal names the request, not the reason. */
+function reasonOf(error: unknown): string {
+  const ids = refusalsOf(error).map(({ id }) => id);
+  return ids.length === 0 ? messageOf(error) : [...new Set(ids)].join(', ');
 }
