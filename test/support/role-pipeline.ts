@@ -1,9 +1,10 @@
-import kafkajs, { type Admin, type Kafka } from 'kafkajs';
+import type { Admin, Kafka } from 'kafkajs';
 import { Client } from 'pg';
 import { afterAll, beforeAll, inject, vi } from 'vitest';
 
 import { parseConfig, type Config } from '../../src/lib/config/load.ts';
 import type { RoleName } from '../../src/lib/config/schema.ts';
+import { createKafkaJs } from '../../src/lib/kafka/kafkajs.ts';
 import { openPublisher, type KafkaPublisher } from '../../src/lib/kafka/publisher.ts';
 import type { OutgoingRecord } from '../../src/lib/ports.ts';
 import { migrate } from '../../src/lib/postgres/migrate.ts';
@@ -60,13 +61,8 @@ export async function rolePipelines(): Promise<RolePipelines> {
   const servers = inject('servers');
   const testDatabase = await createDatabase();
   const database = new Client({ connectionString: testDatabase.url, application_name: 'test' });
-  const { Kafka, logLevel } = kafkajs;
-  const kafka = new Kafka({
-    brokers: [...servers.brokers],
-    clientId: 'test-pipelines',
-    logLevel: logLevel.NOTHING,
-    retry: { retries: 10 },
-  });
+  const plain = JSON.stringify({ pipeline: 'test', kafka: { brokers: servers.brokers } });
+  const kafka = await createKafkaJs(parseConfig(plain, '/dev/null/kpipe.yaml', process.env).kafka, 'test-pipelines');
   const admin = kafka.admin();
   const topics: string[] = [];
   const groups: string[] = [];

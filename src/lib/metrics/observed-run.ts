@@ -39,7 +39,9 @@ const starting: RunState = {
 export async function exposeRun(role: string, address: MetricsAddress, now: () => number): Promise<RunExposure> {
   const metrics = await createRoleMetrics(role);
   let state = (): RunState => starting;
+  let backlog: RoleRun<never>['backlog'] = () => Promise.resolve([]);
   let askSink = (): Promise<string | null> => Promise.resolve('not opened yet');
+  metrics.observe({ state: () => state(), backlog: () => backlog() });
   const server = await startHealthServer(address.host, address.port, {
     live: () => liveness(state()),
     ready: async () => readiness(state(), await askSink()),
@@ -50,8 +52,8 @@ export async function exposeRun(role: string, address: MetricsAddress, now: () =
     observer: metrics.observer,
     follow: (run, sink) => {
       state = () => run.state();
+      backlog = () => run.backlog();
       askSink = sinkProbe(sink, now);
-      metrics.observe({ state, backlog: () => run.backlog() });
     },
     close: () => server.close(),
   };

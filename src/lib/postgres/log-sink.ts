@@ -88,6 +88,6 @@ function encodeLine(copy: RowEncoder, line: LogLine, topic: string): void {
 }
 
 /** An index entry holds 2,704 bytes; a name that is longer is no name. The line itself must not be lost for it. */
-function indexable(text: string | null): string | null {
+export function indexable(text: string | null): string | null {
   return text === null || text.length <= 200 ? text : text.slice(0, 200).toWellFormed();
 }

@@ -1,0 +1,42 @@
+import { Args, Flags } from '@oclif/core';
+
+import { KpipeCommand } from '../cli/base-command.ts';
+import { verifyView } from '../cli/views/verify.ts';
+import type { VerifyResult as Verified } from '../lib/verify/verify.ts';
+
+export type VerifyResult = Verified;
+
+const roles = ['events', 'logs'] as const;
+
+export default class Verify extends KpipeCommand {
+  static override summary = 'prove that every record a role has read has had its one effect: exit 3 when it has not';
+  static override description = `Offsets against rows, repeats, dead letters, skipped records and gaps, per partition. Changes nothing; the role may run.
+Where that does not balance, the records that Kafka still has tell which offsets are concerned.`;
+  static override args = {
+    role: Args.string({ required: true, options: [...roles], description: 'events or logs' }),
+  };
+  static override flags = {
+    deep: Flags.boolean({
+      description: 'hold the content of every row against its record, as far as Kafka still has it',
+    }),
+  };
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> events',
+    '<%= config.bin %> <%= command.id %> logs --deep --json',
+  ];
+
+  async run(): Promise<VerifyResult> {
+    const { args, flags } = await this.parse(Verify);
+    const role = roles.find((name) => name === args.role) ?? 'events';
+    const config = this.configuration(flags);
+    const { verifyRole } = await import('../lib/verify/verify-role.ts');
+    const progress = this.progress(`verify ${role}`);
+    const result = await verifyRole(config, role, {
+      deep: flags.deep,
+      signal: this.interruption(),
+      now: Date.now,
+      onProgress: (records, note) => progress.update(records, note),
+    }).finally(() => progress.end());
+    return this.show(flags, result, verifyView, { exitCode: result.balanced ? 0 : 3 });
+  }
+}
