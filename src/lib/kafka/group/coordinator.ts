@@ -11,7 +11,7 @@ import { isTransient, refusalsOf } from '../failures.ts';
  */
 export type Lane = 'quick' | 'patient' | 'commits';
 
-const quickTimeoutMs = 4000;
+const quickTimeoutMs = 3000;
 const commitTimeoutMs = 10_000;
 /** How often it is asked, while an answer is waited for, whether the coordinator is still that one. */
 const watchEveryMs = 2000;
