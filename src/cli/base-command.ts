@@ -7,6 +7,7 @@ import { KpipeError, type ExitCode } from '../lib/errors.ts';
 import { renderDocument, type OutputFormat } from './output/document.ts';
 import { printFailure } from './output/failure.ts';
 import { startProgress, type Progress } from './output/progress.ts';
+import { startSteps, type Steps } from './output/steps.ts';
 import { paletteFor, type Line, type Palette } from './output/text.ts';
 import { renderTable, type Column } from './output/table.ts';
 import { storedContext } from './stored-context.ts';
@@ -104,6 +105,11 @@ export abstract class KpipeCommand extends Command {
 
   protected progress(label: string, total?: number): Progress {
     return startProgress({ label, stream: process.stderr, ...(total === undefined ? {} : { total }) });
+  }
+
+  /** Steps of long work, each with its result. */
+  protected steps(): Steps {
+    return startSteps(process.stderr, paletteFor('stderr', process.env));
   }
 
   /** Aborts at the first SIGINT or SIGTERM (drain, commit, leave); the second ends the process at once. */

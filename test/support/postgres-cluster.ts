@@ -1,231 +1,220 @@
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { appendFileSync, chownSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { Client, type QueryResultRow } from 'pg';
-import { afterAll, vi } from 'vitest';
+import { Client } from 'pg';
+import { afterAll } from 'vitest';
 
+import { openWorkspace, outputOf, programEnvironment, run, start, stopAll } from '../../src/lib/backup/programs.ts';
+import { requirePrograms } from '../../src/lib/backup/tools.ts';
 import { postgresUser } from '../../src/lib/sandbox/postgres.ts';
-import { findPostgres, isMissing } from '../../src/lib/sandbox/tools.ts';
+import { stopRecorded } from '../../src/lib/sandbox/processes.ts';
+import { installedPostgres } from '../../src/lib/sandbox/tools.ts';
 
-/** Real PostgreSQL servers of one test file's own, which it may stop, freeze, cut and break. Trusts everyone on 127.0.0.1. */
-export interface PostgresCluster {
+/** A PostgreSQL cluster of one test's own, to be damaged and killed: small segments, and a standby where asked for. */
+export interface TestCluster {
   readonly directory: string;
-  readonly bin: string;
-  /** A new primary, by initdb. */
-  readonly primary: (name?: string, settings?: Settings) => Promise<PostgresServer>;
-  /** A copy of `of`, by pg_basebackup, which streams from it (or from `port`, such as a proxy's). */
-  readonly standby: (of: PostgresServer, name: string, options?: StandbyOptions) => Promise<PostgresServer>;
+  readonly data: string;
+  readonly standbyData: string;
+  readonly primary: { readonly url: string; readonly port: number };
+  readonly standby: { readonly url: string; readonly port: number };
+  readonly superuser: (port?: number, database?: string) => string;
+  readonly sql: <Row extends object>(text: string, options?: { port?: number; database?: string }) => Promise<Row[]>;
+  readonly stopPrimary: (how?: NodeJS.Signals) => Promise<void>;
+  readonly startPrimary: () => Promise<void>;
+  readonly stopStandby: () => Promise<void>;
+  readonly startStandby: () => Promise<void>;
+  /** Starts a server on any data directory, such as a restored one. */
+  readonly startOn: (name: string, data: string, port: number) => Promise<void>;
+  readonly stop: (name: string, how?: NodeJS.Signals) => Promise<void>;
+  readonly destroy: () => Promise<void>;
 }
 
-export type Settings = Readonly<Record<string, string | number>>;
+const password = 'kpipe-test';
 
-export interface StandbyOptions {
-  /** Default: a slot of its own name, made on `of`; null: none. */
-  readonly slot?: string | null;
-  readonly port?: number;
-  readonly settings?: Settings;
-  readonly start?: boolean;
-}
-
-export interface PostgresServer {
-  readonly name: string;
-  readonly directory: string;
-  readonly port: number;
-  readonly url: (user?: string, database?: string) => string;
-  readonly start: () => Promise<void>;
-  /** SIGINT (fast) or SIGKILL of the postmaster; resolves when it is gone. */
-  readonly stop: (signal?: 'SIGINT' | 'SIGKILL' | 'SIGQUIT') => Promise<void>;
-  /** Changes settings; the server reads them at its next start or reload. */
-  readonly configure: (settings: Settings) => void;
-  readonly reload: () => Promise<void>;
-  readonly query: <Row extends QueryResultRow>(sql: string, values?: readonly unknown[]) => Promise<readonly Row[]>;
-  /** Resolves when the query's first column is true. */
-  readonly waitFor: (sql: string, values?: readonly unknown[]) => Promise<void>;
-  /** The pid of one of its processes, such as `walreceiver` or `startup`. */
-  readonly processOf: (kind: string) => Promise<number>;
-  readonly log: () => string;
-}
-
-const timeout = 30_000;
-
-/** Call it at the top level of a test file: what it starts is ended and deleted after the file's tests. */
-export function postgresCluster(): PostgresCluster {
-  const tool = findPostgres(process.env);
-  if (isMissing(tool)) {
-    throw new Error(tool.missing);
-  }
-  const { bin } = tool;
+export async function startCluster(
+  options: { readonly checksums?: boolean; readonly standby?: boolean } = {},
+): Promise<TestCluster> {
   const user = postgresUser();
-  const directory = mkdtempSync(join(tmpdir(), 'kpipe-pg-'));
-  own(directory);
-  const servers: PostgresServer[] = [];
-  afterAll(async () => {
-    await Promise.all(servers.map((server) => server.stop('SIGQUIT')));
-    rmSync(directory, { recursive: true, force: true });
-  });
-
-  function own(path: string): void {
-    if (user !== undefined) {
-      chownSync(path, user.uid, user.gid);
-    }
+  const directory = mkdtempSync(join(tmpdir(), 'kpipe-cluster-'));
+  chmodSync(directory, 0o711);
+  const workspace = openWorkspace(directory);
+  const programs = requirePrograms(installedPostgres(process.env)[0]!.major, process.env);
+  const [port, standbyPort] = await freePorts(2);
+  const data = join(directory, 'primary');
+  const standbyData = join(directory, 'standby');
+  const environment = { ...programEnvironment(programs.bin), PGPASSWORD: password };
+  const signal = new AbortController().signal;
+  for (const path of [data, standbyData]) {
+    mkdirSync(path, { mode: 0o700 });
+    own(path, user);
   }
-
-  const environment = {
-    ...process.env,
-    PATH: `${bin}:/usr/bin:/bin`,
-    LC_ALL: 'C.UTF-8',
-    TZ: 'UTC',
-    HOME: directory,
+  const program = async (name: string, args: readonly string[]): Promise<void> => {
+    const ended = await run(workspace, { name, file: join(programs.bin, name), args, environment, user }, signal);
+    if (ended.code !== 0) {
+      throw new Error(`${name}: ${ended.output}`);
+    }
   };
-  const as = { cwd: directory, env: environment, ...user };
+  const passwordFile = join(directory, 'password');
+  writeFileSync(passwordFile, password);
+  own(passwordFile, user);
+  const shape = ['--wal-segsize=1', '--no-sync', '-E', 'UTF8', '--locale=C.UTF-8'];
+  const checksums = options.checksums === false ? [] : ['--data-checksums'];
+  const access = ['-U', 'postgres', '--pwfile', passwordFile, '--auth=scram-sha-256'];
+  await program('initdb', ['-D', data, ...access, ...shape, ...checksums]);
+  const settings = (at: number): string =>
+    `\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nport = ${at}\nshared_buffers = 32MB\nfsync = off
+wal_level = replica\nmax_wal_size = 64MB\nmin_wal_size = 4MB\nmax_slot_wal_keep_size = 512MB\nhot_standby = on\njit = off\nautovacuum = off
+wal_receiver_status_interval = 1s\nwal_retrieve_retry_interval = 200ms\ntimezone = 'UTC'\nlog_timezone = 'UTC'\n`;
+  writeFileSync(join(data, 'postgresql.conf'), settings(port));
+  own(join(data, 'postgresql.conf'), user);
 
-  function run(program: string, args: readonly string[]): void {
-    const done = spawnSync(join(bin, program), args, { ...as, encoding: 'utf8', timeout: 60_000 });
-    if (done.status !== 0) {
-      throw new Error(`${program}: ${done.stderr}`);
+  const superuser = (at = port, database = 'postgres'): string =>
+    `postgres://postgres:${password}@127.0.0.1:${at}/${database}`;
+  const sql = async <Row extends object>(
+    text: string,
+    at: { port?: number; database?: string } = {},
+  ): Promise<Row[]> => {
+    const client = new Client({ connectionString: superuser(at.port, at.database) });
+    client.on('error', () => undefined);
+    await client.connect();
+    try {
+      const result = await client.query<Row>(text);
+      return result.rows;
+    } finally {
+      await client.end();
     }
-  }
-
-  function makeServer(name: string, port: number): PostgresServer {
-    const data = join(directory, name);
-    const logFile = join(directory, `${name}.log`);
-    let postmaster: ChildProcess | undefined;
-    const url = (login = 'postgres', database = 'postgres'): string =>
-      `postgres://${login}@127.0.0.1:${port}/${database}`;
-    const query: PostgresServer['query'] = async (sql, values = []) => {
-      const client = new Client({ connectionString: url(), connectionTimeoutMillis: 5000, application_name: 'test' });
-      client.on('error', () => undefined);
-      await client.connect();
-      try {
-        return (await client.query(sql, [...values])).rows;
-      } finally {
-        await client.end();
+  };
+  const startOn = async (name: string, where: string, at: number): Promise<void> => {
+    const args = ['-D', where, '-p', String(at)];
+    const started = start(workspace, { name, file: join(programs.bin, 'postgres'), args, environment, user });
+    for (;;) {
+      if (started.hasEnded()) {
+        throw new Error(`${name} did not start: ${outputOf(started)}`);
       }
-    };
-    const made: PostgresServer = {
-      name,
-      directory: data,
-      port,
-      url,
-      query,
-      start: async () => {
-        postmaster = spawn(join(bin, 'postgres'), ['-D', data], { ...as, stdio: ['ignore', 'ignore', 'pipe'] });
-        postmaster.stderr?.on('data', (text: Buffer) => appendFileSync(logFile, text));
-        await vi.waitFor(() => query('select 1'), { timeout, interval: 50 });
-      },
-      stop: async (signal = 'SIGINT') => {
-        if (postmaster === undefined || postmaster.exitCode !== null || postmaster.signalCode !== null) {
-          return;
-        }
-        const gone = once(postmaster, 'exit');
-        postmaster.kill(signal);
-        await gone;
-      },
-      configure: (settings) => appendFileSync(join(data, 'test.conf'), settingLines(settings)),
-      reload: async () => {
-        await query('select pg_reload_conf()');
-      },
-      waitFor: async (sql, values) => {
-        const fulfilled = async (): Promise<boolean> => Object.values((await query(sql, values))[0] ?? {})[0] === true;
-        await vi.waitUntil(fulfilled, { timeout, interval: 25 });
-      },
-      processOf: async (kind) => {
-        const rows = await query<{ pid: number }>('select pid from pg_stat_activity where backend_type = $1', [kind]);
-        if (rows[0] === undefined) {
-          throw new Error(`${name} has no process ${kind}`);
-        }
-        return rows[0].pid;
-      },
-      log: () => readFileSync(logFile, 'utf8'),
-    };
-    servers.push(made);
-    return made;
+      if (
+        await sql('select 1', { port: at }).then(
+          () => true,
+          () => false,
+        )
+      ) {
+        return;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  };
+  const stop = async (name: string, how: NodeJS.Signals = 'SIGINT'): Promise<void> => {
+    await stopRecorded(workspace.paths, name, how, 30_000);
+  };
+  const startPrimary = (): Promise<void> => startOn('primary', data, port);
+  await startPrimary();
+  await sql(`create role kpipe login replication createdb password '${password}'`);
+  await sql('grant pg_monitor, pg_read_all_data to kpipe');
+  await sql('create database app owner kpipe');
+  for (const database of ['postgres', 'app']) {
+    await sql('grant execute on function pg_switch_wal(), pg_wal_replay_pause(), pg_wal_replay_resume() to kpipe', {
+      database,
+    });
   }
-
-  function configureFirst(data: string, settings: Settings): void {
-    const file = join(data, 'test.conf');
-    writeFileSync(file, settingLines(settings));
-    own(file);
+  const startStandby = (): Promise<void> => startOn('standby', standbyData, standbyPort);
+  if (options.standby !== false) {
+    const conninfo = `host=127.0.0.1 port=${port} user=postgres password=${password} application_name=replica1`;
+    await program('pg_basebackup', [
+      '-D',
+      standbyData,
+      '-d',
+      conninfo,
+      '-X',
+      'stream',
+      '-c',
+      'fast',
+      '--no-sync',
+      '-R',
+    ]);
+    writeFileSync(join(standbyData, 'postgresql.conf'), settings(standbyPort));
+    own(join(standbyData, 'postgresql.conf'), user);
+    await startStandby();
   }
-
+  const destroy = async (): Promise<void> => {
+    await stopAll(workspace);
+    rmSync(directory, { recursive: true, force: true });
+  };
   return {
     directory,
-    bin,
-    primary: async (name = 'primary', settings = {}) => {
-      const made = makeServer(name, await freePort());
-      run('initdb', [
-        '-D',
-        made.directory,
-        '-U',
-        'postgres',
-        '--auth=trust',
-        '-E',
-        'UTF8',
-        '--locale=C.UTF-8',
-        '--wal-segsize=1',
-        '-N',
-      ]);
-      appendFileSync(join(made.directory, 'postgresql.conf'), "\ninclude 'test.conf'\n");
-      configureFirst(made.directory, { ...common, port: made.port, ...settings });
-      await made.start();
-      return made;
-    },
-    standby: async (of, name, { slot = name, port = of.port, settings = {}, start = true } = {}) => {
-      const made = makeServer(name, await freePort());
-      if (slot !== null) {
-        await of.query('select pg_create_physical_replication_slot($1, true)', [slot]);
-      }
-      const connection = ['-h', '127.0.0.1', '-p', String(of.port), '-U', 'postgres'];
-      run('pg_basebackup', ['-D', made.directory, ...connection, '-X', 'stream', '--checkpoint=fast', '-N']);
-      writeFileSync(join(made.directory, 'standby.signal'), '');
-      own(join(made.directory, 'standby.signal'));
-      configureFirst(made.directory, {
-        ...common,
-        port: made.port,
-        primary_conninfo: `host=127.0.0.1 port=${port} user=postgres application_name=${name}`,
-        primary_slot_name: slot ?? '',
-        ...settings,
-      });
-      if (start) {
-        await made.start();
-      }
-      return made;
-    },
+    data,
+    standbyData,
+    primary: { url: `postgres://kpipe:${password}@127.0.0.1:${port}/app`, port },
+    standby: { url: `postgres://kpipe:${password}@127.0.0.1:${standbyPort}/app`, port: standbyPort },
+    superuser,
+    sql,
+    startOn,
+    stop,
+    stopPrimary: (how) => stop('primary', how),
+    startPrimary,
+    stopStandby: () => stop('standby'),
+    startStandby,
+    destroy,
   };
 }
 
-/** Small and quick to start; the intervals are short, so that no test waits for a server's ten seconds. */
-const common: Settings = {
-  listen_addresses: '127.0.0.1',
-  unix_socket_directories: '',
-  wal_level: 'replica',
-  hot_standby: 'on',
-  shared_buffers: '16MB',
-  min_wal_size: '4MB',
-  max_wal_size: '64MB',
-  fsync: 'off',
-  wal_receiver_status_interval: '1s',
-  wal_retrieve_retry_interval: '200ms',
-  wal_sender_timeout: '60s',
-  log_line_prefix: '%m [%p] %b ',
-  logging_collector: 'off',
-};
-
-function settingLines(settings: Settings): string {
-  return Object.entries(settings)
-    .map(([name, value]) => `${name} = '${String(value).replaceAll("'", "''")}'\n`)
-    .join('');
+/** For the tests of one file. */
+export async function clusterOfFile(options?: Parameters<typeof startCluster>[0]): Promise<TestCluster> {
+  const cluster = await startCluster(options);
+  afterAll(() => cluster.destroy());
+  return cluster;
 }
 
-export async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return port;
+/** A byte of a file turned over: `offset` from the start, or from the end when negative. */
+export function flipByte(path: string, offset: number): void {
+  const bytes = readFileSync(path);
+  const at = offset < 0 ? bytes.length + offset : offset;
+  bytes[at] = bytes[at]! ^ 0xff;
+  writeFileSync(path, bytes);
+}
+
+/** Copies a directory aside and gives back a way to put it back as it was. */
+export function snapshot(path: string): () => void {
+  const aside = `${path}.aside`;
+  cpSync(path, aside, { recursive: true, preserveTimestamps: true });
+  return () => {
+    if (existsSync(aside)) {
+      rmSync(path, { recursive: true, force: true });
+      cpSync(aside, path, { recursive: true, preserveTimestamps: true });
+    }
+  };
+}
+
+function own(path: string, user: ReturnType<typeof postgresUser>): void {
+  if (user !== undefined) {
+    chownSync(path, user.uid, user.gid);
+  }
+}
+
+/** Below the range that clients are given ports from. */
+async function freePorts(count: number): Promise<[number, number]> {
+  const ports: number[] = [];
+  while (ports.length < count) {
+    const candidate = 20_000 + Math.floor(Math.random() * 12_000);
+    const server = createServer();
+    const free = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen({ host: '127.0.0.1', port: candidate, exclusive: true }, () => resolve(true));
+    });
+    if (free) {
+      ports.push((server.address() as AddressInfo).port);
+      await new Promise((resolve) => server.close(resolve));
+    }
+  }
+  return [ports[0]!, ports[1]!];
 }

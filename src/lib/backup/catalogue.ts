@@ -1,0 +1,127 @@
+import { KpipeError } from '../errors.ts';
+import { parseEntry, type BackupEntry } from './entry.ts';
+import { hasValidSignature } from './keys.ts';
+import type { BackupPlace } from './place.ts';
+import type { VerifyLevel, VerifyReport } from './verdict.ts';
+
+/** A backup as the repository has it. */
+export interface KnownBackup {
+  readonly id: string;
+  readonly entry: BackupEntry;
+  readonly signatureValid: boolean;
+}
+
+export interface Verified {
+  readonly level: VerifyLevel;
+  readonly ok: boolean;
+  readonly at: string;
+  readonly ageMs: number;
+  /** The code of the first check that failed. */
+  readonly code: string | null;
+}
+
+/** A line of `kpipe backup list`. */
+export interface BackupLine {
+  readonly id: string;
+  readonly completedAt: string | null;
+  readonly ageMs: number | null;
+  readonly clusterBytes: number | null;
+  readonly storedBytes: number | null;
+  readonly postgresVersion: string | null;
+  readonly encrypted: boolean | null;
+  readonly signatureValid: boolean;
+  /** The newest verification whose signature is valid; null: never proven. */
+  readonly verified: Verified | null;
+  /** The newest one of level `full` that was good. */
+  readonly provenAt: string | null;
+  readonly problem: string | null;
+}
+
+/** By id, or the newest one. @throws KPIPE_BACKUP_MISSING, KPIPE_BACKUP_FAILED when its entry cannot be read */
+export function findBackup({ repository, keys }: BackupPlace, id: string | undefined): KnownBackup {
+  const wanted = id === undefined || id === 'latest' ? repository.listBackups().at(-1) : id;
+  if (wanted === undefined) {
+    throw new KpipeError('KPIPE_BACKUP_MISSING', `there is no backup in ${repository.title}`, {
+      next: 'kpipe backup create',
+    });
+  }
+  const document = repository.readEntry(wanted);
+  const entry = parseEntry(document);
+  if (entry?.id !== wanted || typeof document !== 'object' || document === null) {
+    throw new KpipeError('KPIPE_BACKUP_FAILED', `the entry of backup ${wanted} is damaged: it cannot be used`, {
+      next: 'kpipe backup list shows the others',
+    });
+  }
+  return { id: wanted, entry, signatureValid: hasValidSignature(document, keys.signing) };
+}
+
+/** Every backup, oldest first; one whose entry is damaged is a line too. */
+export function listBackups(place: BackupPlace, nowMs: number): readonly BackupLine[] {
+  return place.repository.listBackups().map((id) => describeBackup(place, id, nowMs));
+}
+
+export function describeBackup(place: BackupPlace, id: string, nowMs: number): BackupLine {
+  try {
+    const { entry, signatureValid } = findBackup(place, id);
+    const reports = validReports(place, id);
+    const newest = reports.at(-1);
+    return {
+      id,
+      completedAt: entry.completedAt,
+      ageMs: nowMs - Date.parse(entry.completedAt),
+      clusterBytes: entry.clusterBytes,
+      storedBytes: entry.storedBytes,
+      postgresVersion: entry.postgresVersion,
+      encrypted: entry.encryptionKeyId !== null,
+      signatureValid,
+      verified: newest === undefined ? null : verified(newest, nowMs),
+      provenAt: reports.findLast(({ ok, level }) => ok && level === 'full')?.verifiedAt ?? null,
+      problem: signatureValid ? null : 'SIGNATURE',
+    };
+  } catch (error) {
+    if (!(error instanceof KpipeError)) {
+      throw error;
+    }
+    return { ...unreadable, id, problem: error.message };
+  }
+}
+
+const unreadable = {
+  completedAt: null,
+  ageMs: null,
+  clusterBytes: null,
+  storedBytes: null,
+  postgresVersion: null,
+  encrypted: null,
+  signatureValid: false,
+  verified: null,
+  provenAt: null,
+} as const;
+
+/** Oldest first. A report that was changed, or that another key signed, is as good as none. */
+export function validReports({ repository, keys }: BackupPlace, id: string): readonly VerifyReport[] {
+  return repository
+    .readReports(id)
+    .filter((report): report is VerifyReport => isReport(report) && hasValidSignature(report, keys.signing))
+    .filter(({ backupId }) => backupId === id)
+    .toSorted((left, right) => (left.verifiedAt < right.verifiedAt ? -1 : 1));
+}
+
+export function isReport(value: unknown): value is VerifyReport {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'backupId' in value &&
+    'level' in value &&
+    'ok' in value &&
+    'verifiedAt' in value &&
+    typeof value.verifiedAt === 'string' &&
+    'checks' in value &&
+    Array.isArray(value.checks)
+  );
+}
+
+function verified({ level, ok, verifiedAt, checks }: VerifyReport, nowMs: number): Verified {
+  const code = checks.find((check) => check.ok === false)?.code ?? null;
+  return { level, ok, at: verifiedAt, ageMs: nowMs - Date.parse(verifiedAt), code };
+}

@@ -1,0 +1,51 @@
+import { readFileSync } from 'node:fs';
+
+import { KpipeError, messageOf } from '../errors.ts';
+import { describeBackup, findBackup, isReport, validReports, type BackupLine } from './catalogue.ts';
+import type { BackupEntry } from './entry.ts';
+import { hasValidSignature } from './keys.ts';
+import type { BackupPlace } from './place.ts';
+import type { VerifyReport } from './verdict.ts';
+
+/** The document of `kpipe backup show`. */
+export interface BackupDescription {
+  readonly line: BackupLine;
+  readonly entry: BackupEntry;
+  /** Those with a valid signature, oldest first. */
+  readonly reports: readonly VerifyReport[];
+}
+
+export function showBackup(place: BackupPlace, id: string | undefined, nowMs: number): BackupDescription {
+  const known = findBackup(place, id);
+  return { line: describeBackup(place, known.id, nowMs), entry: known.entry, reports: validReports(place, known.id) };
+}
+
+/** The document of `kpipe backup verify --report FILE`. */
+export interface ReportCheck {
+  readonly file: string;
+  readonly signatureValid: boolean;
+  readonly backupId: string | null;
+  readonly level: string | null;
+  readonly verifiedAt: string | null;
+  /** The signature is valid, and the report says that the backup is good. */
+  readonly ok: boolean;
+}
+
+/** @throws KPIPE_INPUT_INVALID when the file cannot be read */
+export function checkReport({ keys }: Pick<BackupPlace, 'keys'>, file: string): ReportCheck {
+  let report: unknown;
+  try {
+    report = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    throw new KpipeError('KPIPE_INPUT_INVALID', `${file} is no report: ${messageOf(error)}`, {
+      next: 'kpipe backup verify --json writes one',
+      cause: error,
+    });
+  }
+  if (!isReport(report)) {
+    return { file, signatureValid: false, backupId: null, level: null, verifiedAt: null, ok: false };
+  }
+  const signatureValid = hasValidSignature(report, keys.signing);
+  const { backupId, level, verifiedAt } = report;
+  return { file, signatureValid, backupId, level, verifiedAt, ok: signatureValid && report.ok };
+}

@@ -1,0 +1,192 @@
+import {
+  copyFileSync,
+  createReadStream,
+  createWriteStream,
+  existsSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+
+import { KpipeError, messageOf } from '../errors.ts';
+import { backoffMs, wait } from '../runtime/backoff.ts';
+import { stopRecorded } from '../sandbox/processes.ts';
+import { lastMeaningfulLine } from '../sandbox/log-tail.ts';
+import type { ArchivedSegment } from './archive-range.ts';
+import { UnreadableFile } from './frames.ts';
+import { parseSegmentName } from './lsn.ts';
+import { archiveSlot, type BackupPlace } from './place.ts';
+import { libpqEnvironment, outputOf, start } from './programs.ts';
+import { compressed, sealed, sealedName, unsealed } from './stored-file.ts';
+import type { PostgresPrograms } from './tools.ts';
+import { CheckFailed } from './verdict.ts';
+
+/**
+ * The write-ahead log, received as it is written: pg_receivewal fills `local/incoming`, and confirms to its slot only what
+ * is synced there. A finished segment is compressed, encrypted and moved into the repository. The unfinished one
+ * (`.partial`) stays in `incoming`, as it is: after a crash of the primary it holds the last commits.
+ */
+const receiver = 'pg_receivewal';
+
+/** Receives until the signal; a receiver that ends is started again. */
+export async function receiveWal(
+  place: BackupPlace,
+  programs: PostgresPrograms,
+  onTrouble: (reason: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const { local, postgres } = place;
+  // One that a killed kpipe left behind would hold the slot.
+  await stopRecorded(local.workspace.paths, receiver, 'SIGINT', 5000);
+  const { environment, done } = libpqEnvironment(postgres.primary, programs.bin, local.workspace);
+  const keepAlive = setInterval(() => undefined, 60_000);
+  const aborted = new Promise<void>((resolve) => {
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+  try {
+    for (let attempt = 0; !signal.aborted; attempt += 1) {
+      const args = ['-D', local.incoming, '--slot', archiveSlot(place), '--synchronous', '--no-loop', '--no-password'];
+      const started = start(local.workspace, { name: receiver, file: join(programs.bin, receiver), args, environment });
+      const startedAt = performance.now();
+      await Promise.race([started.ended, aborted]);
+      if (signal.aborted) {
+        break;
+      }
+      onTrouble(lastMeaningfulLine(outputOf(started)) ?? 'pg_receivewal ended');
+      const ranLong = performance.now() - startedAt > 10_000;
+      await wait(backoffMs(ranLong ? 0 : attempt, { baseMs: 200, capMs: 10_000 }, Math.random), signal);
+    }
+  } finally {
+    await stopRecorded(local.workspace.paths, receiver, 'SIGINT', 5000);
+    done();
+    clearInterval(keepAlive);
+  }
+}
+
+/** Moves what is finished into the repository. May be called by several kpipes at once. Returns the names it moved. */
+export async function sealFinished({ local, repository, keys }: BackupPlace): Promise<readonly string[]> {
+  const files = readdirSync(local.incoming).toSorted();
+  const newest = files.findLast((name) => /^[0-9A-F]{24}/.test(name));
+  const stored = new Set(repository.listWal().map(({ name }) => name));
+  const moved: string[] = [];
+  for (const name of files.filter((file) => /^(?:[0-9A-F]{24}|[0-9A-F]{8}\.history)$/.test(file))) {
+    const target = sealedName(`${name}.zst`, keys.encryption);
+    const path = join(local.incoming, name);
+    try {
+      if (!stored.has(target)) {
+        await repository.writeWal(target, sealed(compressed(createReadStream(path)), keys.encryption));
+        moved.push(name);
+      }
+    } catch (error) {
+      if (!existsSync(path)) {
+        continue;
+      }
+      throw new KpipeError('KPIPE_BACKUP_FAILED', `${name} cannot be stored in the archive: ${messageOf(error)}`, {
+        next: `look at ${repository.title}: space, rights`,
+        cause: error,
+      });
+    }
+    // pg_receivewal goes on from the newest file that it finds.
+    if (name !== newest) {
+      rmSync(path, { force: true });
+    }
+  }
+  return moved;
+}
+
+/** What is held, finished or not. */
+export function listArchive({ local, repository }: BackupPlace): readonly ArchivedSegment[] {
+  const finished = repository.listWal().map(({ name }) => ({ name: name.split('.')[0] ?? '', complete: true }));
+  const incoming = readdirSync(local.incoming).map((name) => {
+    return { name: name.replace(/\.partial$/, ''), complete: !name.endsWith('.partial') };
+  });
+  return [...finished, ...incoming].filter(({ name }) => /^[0-9A-F]{24}$/.test(name));
+}
+
+/** Which timelines the archive holds. */
+export function archivedTimelines(archived: readonly ArchivedSegment[], segmentBytes: number): readonly number[] {
+  const timelines = archived.flatMap(({ name }) => parseSegmentName(name, segmentBytes)?.timeline ?? []);
+  return [...new Set(timelines)].toSorted((left, right) => left - right);
+}
+
+/**
+ * Writes a segment's plain bytes into a directory. @throws CheckFailed KEY, WAL_CORRUPT, WAL_GAP
+ */
+export async function fetchSegment(
+  place: BackupPlace,
+  { name, complete }: ArchivedSegment,
+  segmentBytes: number,
+  directory: string,
+): Promise<void> {
+  const target = join(directory, name);
+  if (!complete) {
+    copyPartial(join(place.local.incoming, `${name}.partial`), target, segmentBytes);
+    if (existsSync(target)) {
+      return;
+    }
+  }
+  const stored = place.repository.listWal().find((file) => file.name.split('.')[0] === name)?.name;
+  const local = join(place.local.incoming, name);
+  try {
+    if (stored !== undefined) {
+      const plain = unsealed(place.repository.readWal(stored), stored, place.keys.encryption);
+      await pipeline(plain, createWriteStream(target, { mode: 0o600 }));
+    } else {
+      copyFileSync(local, target);
+    }
+  } catch (error) {
+    if (error instanceof UnreadableFile) {
+      throw new CheckFailed(error.reason === 'key' ? 'KEY' : 'WAL_CORRUPT', `${stored ?? name}: ${error.message}`);
+    }
+    if (isFull(error)) {
+      throw new CheckFailed('NO_SPACE', `${directory} is full`);
+    }
+    throw new CheckFailed('WAL_CORRUPT', `${stored ?? name} cannot be read: ${messageOf(error)}`);
+  }
+  const { size } = statSync(target);
+  if (size !== segmentBytes) {
+    throw new CheckFailed('WAL_CORRUPT', `${stored ?? name} holds ${size} bytes, a segment has ${segmentBytes}`);
+  }
+}
+
+export function isFull(error: unknown): boolean {
+  return /ENOSPC|EDQUOT|No space left/.test(messageOf(error));
+}
+
+/** It is being written: what is there now, filled up with zeros. */
+function copyPartial(source: string, target: string, segmentBytes: number): void {
+  if (existsSync(source)) {
+    copyFileSync(source, target);
+    truncateSync(target, segmentBytes);
+  }
+}
+
+/** Waits until the archive holds a finished segment. @throws KPIPE_BACKUP_FAILED with what the receiver said */
+export async function waitUntilArchived(
+  place: BackupPlace,
+  segment: string,
+  options: { readonly deadlineMs: number; readonly signal: AbortSignal; readonly trouble: () => string | undefined },
+): Promise<void> {
+  const deadline = performance.now() + options.deadlineMs;
+  for (;;) {
+    await sealFinished(place);
+    if (place.repository.listWal().some(({ name }) => name.startsWith(`${segment}.`))) {
+      return;
+    }
+    options.signal.throwIfAborted();
+    if (performance.now() > deadline) {
+      const reason = options.trouble();
+      throw new KpipeError(
+        'KPIPE_BACKUP_FAILED',
+        `segment ${segment} did not reach the archive within ${Math.round(options.deadlineMs / 1000)} s${reason === undefined ? '' : `: ${reason}`}`,
+        {
+          next: 'the backup was given up: without its write-ahead log it cannot be trusted; look at the slot and at the repository',
+        },
+      );
+    }
+    await wait(100, options.signal);
+  }
+}
