@@ -1,6 +1,6 @@
 // The second half of setup.mjs, on the checkout's own Node: it asks the sandbox what it does not find (one source of truth,
-// src/lib/sandbox/tools.ts) and installs that: Java, Maven, PostgreSQL, Redis and Python by apt, Kafka's jars by Maven, the
-// BigQuery stand-in by pip.
+// src/lib/sandbox/tools.ts) and installs that: Java, Maven, PostgreSQL, PgBouncer, Redis and Python by apt, Kafka's jars by
+// Maven, the BigQuery stand-in by pip.
 import { spawn, spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,6 +16,7 @@ import {
   findBigQuery,
   findJava,
   findKafka,
+  findPgBouncer,
   findPostgres,
   findPython,
   findRedis,
@@ -91,6 +92,7 @@ function wantedPackages() {
       : []),
     ...(isMissing(findKafka(env)) && !has('mvn') ? ['maven'] : []),
     ...(isMissing(findPostgres(env)) ? ['postgresql'] : []),
+    ...(isMissing(findPgBouncer(env)) ? ['pgbouncer'] : []),
     ...(isMissing(findRedis(env)) ? ['redis-server'] : []),
     ...(isMissing(findBigQuery(env)) && findPython(env) === undefined ? pythonPackages() : []),
   ];
@@ -228,7 +230,9 @@ async function installStandIn() {
 installPackages();
 const { env } = process;
 const [kafkaIsThere] = await Promise.all([prepareKafka(), isMissing(findBigQuery(env)) ? installStandIn() : undefined]);
-const missing = [findJava(env), findKafka(env), findPostgres(env), findRedis(env)].filter((tool) => isMissing(tool));
+const missing = [findJava(env), findKafka(env), findPostgres(env), findPgBouncer(env), findRedis(env)].filter((tool) =>
+  isMissing(tool),
+);
 for (const tool of missing) {
   say(`still missing: ${tool.missing}`);
 }

@@ -7,10 +7,10 @@ import { openPool } from '../../src/lib/postgres/pool.ts';
 import { Pace } from '../../src/lib/offsets/follow.ts';
 import { lookAtReplicas, watchReplicas } from '../../src/lib/replication/look.ts';
 import type { ReplicaReport } from '../../src/lib/replication/report.ts';
-import { freePort, postgresCluster, type PostgresServer } from '../support/postgres-cluster.ts';
+import { freePort, replicationCluster, type PostgresServer } from '../support/replication-cluster.ts';
 import { startPostgresProxy, type PostgresProxy } from '../support/tcp-proxy.ts';
 
-const cluster = postgresCluster();
+const cluster = replicationCluster();
 let primary: PostgresServer;
 let replica1: PostgresServer;
 let replica2: PostgresServer;

@@ -6,7 +6,18 @@ import { sql as replay } from './migrations/0002-replay.ts';
 import { sql as logPartitionFunctions } from './migrations/0003-log-partition-functions.ts';
 import { ensureLogPartitions } from './log-partitions.ts';
 import { asking, inTransaction, openPool, type Pool, type PoolClient } from './pool.ts';
-import { addColumnsStatement, createTableStatement, missingColumns, projectionTables } from './projection-table.ts';
+import {
+  addColumnsStatement,
+  createTableStatement,
+  hasSchema,
+  hasUniqueKey,
+  missingColumns,
+  projectionTables,
+  quoted,
+  quotedTable,
+  schemaOf,
+  type ProjectionTable,
+} from './projection-table.ts';
 
 /** Append-only: an applied migration is never changed, a new one is added below it. */
 const migrations = [
@@ -16,7 +27,7 @@ const migrations = [
 ] as const;
 
 export interface MigrationStep {
-  readonly kind: 'migration' | 'projection' | 'log-partitions';
+  readonly kind: 'migration' | 'schema' | 'projection' | 'log-partitions';
   readonly name: string;
   readonly applied: boolean;
 }
@@ -105,19 +116,45 @@ async function makeProjections(client: PoolClient, options: MigrateOptions): Pro
   for (const table of projectionTables(options.projections)) {
     const missing = await missingColumns(client, table);
     if (missing === 'table') {
+      const schema = schemaOf(table);
+      if (!steps.some(({ kind, name }) => kind === 'schema' && name === schema) && !(await hasSchema(client, schema))) {
+        if (!options.planOnly) {
+          await client.query(`create schema ${quoted(schema)}`);
+        }
+        steps.push({ kind: 'schema', name: schema, applied: !options.planOnly });
+      }
       if (!options.planOnly) {
         await client.query(createTableStatement(table));
       }
       steps.push({ kind: 'projection', name: table.table, applied: !options.planOnly });
-    } else if (missing.length > 0) {
-      throw new KpipeError(
-        'KPIPE_REFUSED',
-        `${table.table} exists without ${missing.map(({ name }) => name).join(', ')}`,
-        {
-          next: `add them (${addColumnsStatement(table.table, missing)}), or name another table`,
-        },
-      );
+    } else {
+      await requireFit(client, table, missing);
     }
   }
   return steps;
+}
+
+/** What exists is never changed: where it does not fit, its owner is told what would make it fit. */
+async function requireFit(
+  client: PoolClient,
+  table: ProjectionTable,
+  missing: readonly { readonly name: string; readonly type: string }[],
+): Promise<void> {
+  if (missing.length > 0) {
+    throw new KpipeError(
+      'KPIPE_REFUSED',
+      `${table.table} exists without ${missing.map(({ name }) => name).join(', ')}`,
+      { next: `add them (${addColumnsStatement(table.table, missing)}), or name another table` },
+    );
+  }
+  if (!(await hasUniqueKey(client, table))) {
+    const key = table.key.map(({ name }) => quoted(name)).join(', ');
+    throw new KpipeError(
+      'KPIPE_REFUSED',
+      `${table.table} exists without a unique key on exactly ${table.key.map(({ name }) => name).join(', ')}: rows could not be replaced`,
+      {
+        next: `make it (create unique index on ${quotedTable(table.table)} (${key});), or correct the projection's key`,
+      },
+    );
+  }
 }

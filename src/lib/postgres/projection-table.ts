@@ -80,3 +80,31 @@ export async function missingColumns(
   const present = new Set(found.rows.map((row) => row.attname));
   return [...key, ...columns, ...positionColumns].filter(({ name }) => !present.has(name));
 }
+
+export function schemaOf({ table }: ProjectionTable): string {
+  return table.split('.')[0] ?? 'public';
+}
+
+export async function hasSchema(client: PoolClient, schema: string): Promise<boolean> {
+  const found = await client.query('select from pg_namespace where nspname = $1', [schema]);
+  return found.rowCount === 1;
+}
+
+/** Whether an upsert by the key can name it: a whole, valid unique index on exactly its columns. */
+export async function hasUniqueKey(client: PoolClient, { table, key }: ProjectionTable): Promise<boolean> {
+  const found = await client.query<{ fits: boolean }>(
+    `select exists (
+       select from pg_index i
+        where i.indrelid = to_regclass($1) and i.indisunique and i.indisvalid
+          and i.indpred is null and i.indexprs is null and i.indimmediate
+          and i.indnkeyatts = cardinality($2::text[])
+          and (
+            select array_agg(a.attname::text order by a.attname::text collate "C")
+              from unnest(i.indkey[0:i.indnkeyatts - 1]) as part (attnum)
+              join pg_attribute a on a.attrelid = i.indrelid and a.attnum = part.attnum
+          ) = (select array_agg(name order by name collate "C") from unnest($2::text[]) as given (name))
+     ) as fits`,
+    [quotedTable(table), key.map(({ name }) => name)],
+  );
+  return found.rows[0]?.fits === true;
+}

@@ -143,6 +143,13 @@ export function findRedis(environment: Environment): RedisTool | Missing {
   return server === undefined ? { missing: 'Redis (no redis-server on PATH)', next: setUp } : { server };
 }
 
+/** Only tests need it: that everything runs through a pooler in transaction mode. */
+export function findPgBouncer(environment: Environment): { readonly program: string } | Missing {
+  const sbin = ['/usr/sbin/pgbouncer', '/usr/local/sbin/pgbouncer'].find((path) => isExecutable(path));
+  const program = onPath('pgbouncer', environment) ?? sbin;
+  return program === undefined ? { missing: 'PgBouncer (no pgbouncer on PATH)', next: setUp } : { program };
+}
+
 /** The stand-in is complete only when set-up wrote its marker last. */
 export function findBigQuery(environment: Environment): BigQueryTool | Missing {
   const home = bqemulatorHome(environment);
