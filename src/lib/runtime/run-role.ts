@@ -240,10 +240,14 @@ export class RoleRun<Row extends OffsetRow> {
     const released = partitions.flatMap(({ partition }) => this.#workers.get(partition) ?? []);
     for (const { partition } of partitions) {
       this.#workers.delete(partition);
-      this.#mirror.forget(partition);
       this.#onPaused(partition, null);
     }
     await Promise.all(released.map((worker) => worker.abandon()));
+    if (!this.#role.sink.commitsToGroup) {
+      // Of a partition that is only going, not gone: whoever looks at the group sees where it was left.
+      await this.#mirror.tell(released);
+    }
+    partitions.forEach(({ partition }) => this.#mirror.forget(partition));
   }
 
   async #onEnd(worker: PartitionWorker<Row>, reason: 'fenced' | KpipeError): Promise<void> {

@@ -27,7 +27,9 @@ function hold() {
       fetched: () => Promise.resolve(),
       revoked: async (partitions) => {
         events.push(`revoked ${numbers(partitions)}`);
-        await Promise.all(partitions.map(({ partition }) => drains.get(partition)?.promise));
+        for (const { partition } of partitions) {
+          await drains.get(partition)?.promise;
+        }
       },
     },
     reader: {
