@@ -157,10 +157,20 @@ function resultLine({ state, id, role, undoes }: ReplayResult): Line {
   }
 }
 
-export function replayHistoryView({ replays }: ReplayHistory, view: View): string {
-  if (replays.length === 0) {
-    return view.line(dim('no replays yet'));
-  }
+export function replayHistoryView({ replays, copies }: ReplayHistory, view: View): string {
+  return [
+    ...(replays.length === 0 ? [view.line(dim('no replays yet'))] : [replayTable(replays, view)]),
+    ...copies.map(({ id, source, destination, state, by, next }) =>
+      view.line([
+        `copy ${id}  ${source} → ${destination}  `,
+        state === 'done' ? ok('done') : bad('half-done'),
+        dim(`  ${by}${next === null ? '' : `   next: ${next}`}`),
+      ]),
+    ),
+  ].join('\n');
+}
+
+function replayTable(replays: readonly HistoryItem[], view: View): string {
   const columns: readonly Column[] = [
     { title: 'ID' },
     { title: 'ROLE' },

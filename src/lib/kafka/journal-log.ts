@@ -4,9 +4,8 @@ import type { KafkaConfig } from '../config/load.ts';
 import { KpipeError } from '../errors.ts';
 import type { ClusterAdmin } from '../ports.ts';
 import type { JournalRecord } from '../replay/journal.ts';
-import { KafkaConnections, type BrokerConnection } from './connections.ts';
-import { openPublisher } from './publisher.ts';
-import { metadata } from './topic-requests.ts';
+import { openPublisher, type KafkaPublisher } from './publisher.ts';
+import { RangeReader } from './range-reader.ts';
 
 /** The topic behind the journal: one partition, kept for ever, so that its order and its past are certain. */
 export interface JournalLog {
@@ -18,18 +17,15 @@ export interface JournalLog {
 }
 
 const partition = 0;
-const fetchBytesAtOnce = 4_000_000;
-const readUncommitted = 0;
-const requestTimeoutMs = 10_000;
+const silenceMs = 10_000;
 const topicVisibleMs = 10_000;
 
 /** Connects with the first call. Calls throw KPIPE_KAFKA_…, KPIPE_PRODUCE_FAILED. */
-export async function openJournalLog(config: KafkaConfig, admin: ClusterAdmin): Promise<JournalLog> {
-  const kafka = await KafkaConnections.prepare(config, requestTimeoutMs);
+export function openJournalLog(config: KafkaConfig, admin: ClusterAdmin): JournalLog {
   const topic = config.journal;
-  let publisher: Awaited<ReturnType<typeof openPublisher>> | undefined;
+  let publisher: KafkaPublisher | undefined;
   return {
-    read: () => readAll(kafka, admin, topic),
+    read: () => readAll(config, admin),
     append: async (key, value) => {
       if (publisher === undefined) {
         await ensureTopic(admin, topic);
@@ -39,7 +35,6 @@ export async function openJournalLog(config: KafkaConfig, admin: ClusterAdmin): 
     },
     close: async () => {
       await publisher?.close();
-      await kafka.close();
     },
   };
 }
@@ -72,72 +67,29 @@ async function ensureTopic(admin: ClusterAdmin, topic: string): Promise<void> {
   }
 }
 
-async function readAll(kafka: KafkaConnections, admin: ClusterAdmin, topic: string): Promise<readonly JournalRecord[]> {
-  if ((await admin.describeTopics([topic])).length === 0) {
+async function readAll(config: KafkaConfig, admin: ClusterAdmin): Promise<readonly JournalRecord[]> {
+  const at = { topic: config.journal, partition };
+  if ((await admin.describeTopics([at.topic])).length === 0) {
     return [];
   }
-  const at = { topic, partition };
   const [start] = await admin.listOffsets([at], 'earliest');
   const [end] = await admin.listOffsets([at], 'latest');
+  const range = { ...at, from: start?.offset ?? 0n, to: end?.offset ?? 0n };
+  const reader = new RangeReader(config, { topic: at.topic, silenceMs });
   const records: JournalRecord[] = [];
-  for (let position = start?.offset ?? 0n; position < (end?.offset ?? 0n);) {
-    const fetched = await fetchFrom(kafka, topic, position);
-    records.push(...fetched.filter((record) => record.offset >= position));
-    const last = fetched.at(-1);
-    if (last === undefined || last.offset < position) {
-      throw new KpipeError('KPIPE_KAFKA_FAILED', `the journal cannot be read beyond offset ${position}`, {
-        where: { topic, partition, offset: position },
-      });
+  try {
+    for await (const batch of reader.read([range], new AbortController().signal)) {
+      const missing = batch.lost?.from ?? batch.unreadable?.firstOffset;
+      if (missing !== undefined) {
+        throw new KpipeError('KPIPE_KAFKA_FAILED', `the journal cannot be read at offset ${missing}`, {
+          where: at,
+          next: 'it decides who may set positions: restore the topic, or name another one as kafka.journal',
+        });
+      }
+      records.push(...batch.records);
     }
-    position = last.offset + 1n;
+  } finally {
+    await reader.close();
   }
   return records;
-}
-
-/** The journal's records are small and are kpipe's own: the driver's parser, which unpacks them all, will do. */
-async function fetchFrom(kafka: KafkaConnections, topic: string, position: bigint): Promise<readonly JournalRecord[]> {
-  const { fetchV12 } = kafka.driver;
-  const asked = {
-    topicId: topic,
-    partitions: [
-      {
-        partition,
-        currentLeaderEpoch: -1,
-        fetchOffset: position,
-        lastFetchedEpoch: -1,
-        partitionMaxBytes: fetchBytesAtOnce,
-      },
-    ],
-  };
-  const broker = await leaderOf(kafka, topic);
-  const answer = await kafka.request(
-    broker,
-    [fetchV12.api],
-    500,
-    1,
-    fetchBytesAtOnce,
-    readUncommitted,
-    0,
-    -1,
-    [asked],
-    [],
-    '',
-  );
-  const batches = answer.responses.flatMap(({ partitions }) => partitions).flatMap(({ records }) => records ?? []);
-  return batches.flatMap(({ firstOffset, records }) =>
-    records.map(({ offsetDelta, value }) => ({ offset: firstOffset + BigInt(offsetDelta), value })),
-  );
-}
-
-async function leaderOf(kafka: KafkaConnections, topic: string): Promise<BrokerConnection> {
-  const { brokers, topics } = await metadata(kafka, { names: [topic] });
-  const leaderId = topics[0]?.partitions.find(({ partitionIndex }) => partitionIndex === partition)?.leaderId;
-  const leader = brokers.find(({ nodeId }) => nodeId === leaderId);
-  if (leader === undefined) {
-    throw new KpipeError('KPIPE_KAFKA_FAILED', `the journal ${topic} has no leader`, {
-      where: { topic, partition },
-      next: 'start the brokers that hold its replicas',
-    });
-  }
-  return kafka.to(leader);
 }

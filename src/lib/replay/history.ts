@@ -1,3 +1,4 @@
+import type { CopyEntry } from '../copy/copy-entry.ts';
 import { truthOf } from './apply.ts';
 import { isOpen, type JournalEntry, type JournalStory } from './journal.ts';
 import type { ReplayObservation } from './observation.ts';
@@ -5,6 +6,20 @@ import type { ReplayObservation } from './observation.ts';
 /** What was done to positions, newest first; the JSON contract of `replay history`. */
 export interface ReplayHistory {
   readonly replays: readonly HistoryItem[];
+  /** Copies from topic to topic, newest first. */
+  readonly copies: readonly CopyItem[];
+}
+
+export interface CopyItem {
+  readonly id: string;
+  readonly source: string;
+  readonly destination: string;
+  readonly where: string | null;
+  readonly at: string;
+  readonly by: string;
+  /** `half-done`: its process ended, or is still at work. */
+  readonly state: 'done' | 'half-done';
+  readonly next: string | null;
 }
 
 export interface HistoryItem {
@@ -37,8 +52,21 @@ export interface HistoryItem {
 export function tellHistory(
   stories: readonly JournalStory[],
   seen: ReadonlyMap<string, ReplayObservation | null>,
+  copies: readonly CopyEntry[],
 ): ReplayHistory {
-  return { replays: stories.toReversed().map((story) => item(story, seen.get(story.entry.role) ?? null)) };
+  return {
+    replays: stories.toReversed().map((story) => item(story, seen.get(story.entry.role) ?? null)),
+    copies: copies.toReversed().map(({ id, source, destination, where, at, by, state }) => ({
+      id,
+      source,
+      destination,
+      where,
+      at,
+      by,
+      state: state === 'done' ? 'done' : 'half-done',
+      next: state === 'done' ? null : `kpipe replay copy --resume ${id}`,
+    })),
+  };
 }
 
 function item({ entry, state }: JournalStory, seen: ReplayObservation | null): HistoryItem {

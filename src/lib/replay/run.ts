@@ -1,10 +1,11 @@
 import type { Config } from '../config/load.ts';
+import { readCopies } from '../copy/copy-entry.ts';
 import { roleNames } from '../config/schema.ts';
 import { KpipeError } from '../errors.ts';
 import { applyReplay, resumeReplay, stories, withdrawReplay, type ReplayEdges, type ReplayResult } from './apply.ts';
 import { replayEffects } from './effects.ts';
 import { tellHistory, type ReplayHistory } from './history.ts';
-import { isOpen, storyOf } from './journal.ts';
+import { isOpen, readStories, storyOf } from './journal.ts';
 import type { ReplayObservation } from './observation.ts';
 import { observeReplay, type ReplayRole } from './observe.ts';
 import { whilePaused, type PauseOptions } from './pause.ts';
@@ -97,8 +98,10 @@ export async function undoById(
 /** @throws KPIPE_KAFKA_… */
 export async function readHistory(config: Config, roleName: string | undefined): Promise<ReplayHistory> {
   const names = roleName === undefined ? declaredRoles(config) : [replayRole(config, roleName).role];
-  const all = await withReplayEdges(config, { positionsIn: 'group' }, (edges) => stories(edges));
-  const ours = all.filter(({ entry }) => names.includes(entry.role) && isOfRole(config, entry.role, entry.group));
+  const records = await withReplayEdges(config, { positionsIn: 'group' }, ({ journal }) => journal.read());
+  const ours = readStories(records).filter(
+    ({ entry }) => names.includes(entry.role) && isOfRole(config, entry.role, entry.group),
+  );
   const open = new Set(ours.filter(isOpen).map(({ entry }) => entry.role));
   const seen = await Promise.all(
     [...open].map(async (name) => {
@@ -108,7 +111,7 @@ export async function readHistory(config: Config, roleName: string | undefined):
       return [name, looked] as const;
     }),
   );
-  return tellHistory(ours, new Map(seen));
+  return tellHistory(ours, new Map(seen), roleName === undefined ? readCopies(records) : []);
 }
 
 function isOfRole({ roles }: Config, role: string, group: string): boolean {

@@ -27,7 +27,7 @@ export async function withReplayEdges<Result>(
   work: (edges: ReplayEdges) => Promise<Result>,
 ): Promise<Result> {
   const admin = await openKafkaAdmin(config.kafka);
-  const journal = await openJournalLog(config.kafka, admin);
+  const journal = openJournalLog(config.kafka, admin);
   let positions: ReplayPositions | null = null;
   try {
     positions = role.positionsIn === 'postgres' ? await openPositions(config) : null;
