@@ -18,6 +18,8 @@ export interface RolePipelineOptions {
   readonly partitions?: number;
   /** Members of the role's section, over the defaults. */
   readonly settings?: Readonly<Record<string, unknown>>;
+  /** Members of the kafka section. */
+  readonly kafka?: Readonly<Record<string, unknown>>;
   /** Members of the postgres section. */
   readonly postgres?: Readonly<Record<string, unknown>>;
   /** Of the topics. */
@@ -39,6 +41,8 @@ export interface RolePipeline {
   readonly deadLetterTopic: string;
   readonly group: string;
   readonly config: Config;
+  /** kpipe.yaml. */
+  readonly text: string;
   readonly send: (records: readonly OutgoingRecord[]) => Promise<void>;
   readonly consume: (options?: Partial<ConsumeOptions>) => Promise<RunResult>;
   /** Everything that is in the dead letter topic now, by origin. */
@@ -89,27 +93,24 @@ export async function rolePipelines(): Promise<RolePipelines> {
     const [deadLetterTopic, group] = [`${topic}.dlq`, `${topic}-group`];
     topics.push(topic, deadLetterTopic);
     groups.push(group);
-    const config = parseConfig(
-      JSON.stringify({
-        pipeline: 'test',
-        kafka: { brokers: servers.brokers },
-        postgres: { primary: testDatabase.url, ...options.postgres },
-        ...(servers.bigquery === null || role !== 'analytics'
-          ? {}
-          : { bigquery: { ...servers.bigquery, dataset: topic.replaceAll('-', '_'), table: 'events' } }),
-        roles: {
-          [role]: {
-            topic,
-            group,
-            deadLetters: deadLetterTopic,
-            ...(role === 'logs' ? {} : { defaultSource: topic }),
-            ...options.settings,
-          },
+    const text = JSON.stringify({
+      pipeline: 'test',
+      kafka: { brokers: servers.brokers, ...options.kafka },
+      postgres: { primary: testDatabase.url, ...options.postgres },
+      ...(servers.bigquery === null || role !== 'analytics'
+        ? {}
+        : { bigquery: { ...servers.bigquery, dataset: topic.replaceAll('-', '_'), table: 'events' } }),
+      roles: {
+        [role]: {
+          topic,
+          group,
+          deadLetters: deadLetterTopic,
+          ...(role === 'logs' ? {} : { defaultSource: topic }),
+          ...options.settings,
         },
-      }),
-      '/dev/null/kpipe.yaml',
-      process.env,
-    );
+      },
+    });
+    const config = parseConfig(text, '/dev/null/kpipe.yaml', process.env);
     await admin.createTopics({
       topics: [[topic, options.partitions ?? 1] as const, [deadLetterTopic, 1] as const].map(
         ([name, numPartitions]) => ({
@@ -130,6 +131,7 @@ export async function rolePipelines(): Promise<RolePipelines> {
       deadLetterTopic,
       group,
       config,
+      text,
       send: (records) => publisher.publish(topic, records),
       consume: (more = {}) => consumeRole(config, role, { ...consumeDefaults, ...more }),
       deadLetters: () => topicReader(deadLetterTopic),
