@@ -102,16 +102,23 @@ export function callFailure(what: string, error: unknown, where: ErrorContext): 
   }
   const refusals = refusalsOf(error);
   if (refusals.length === 0) {
-    return new KpipeError('KPIPE_KAFKA_FAILED', `${what} failed: ${messageOf(error)}`, {
+    // One broker that is away: its partitions move to others in seconds, so that waiting helps.
+    const code = isConnectionLoss(error) ? 'KPIPE_KAFKA_UNREACHABLE' : 'KPIPE_KAFKA_FAILED';
+    return new KpipeError(code, `${what} failed: ${messageOf(error)}`, {
       where,
       next: '`kpipe doctor` looks at every store',
       cause: error,
     });
   }
   const said = [...new Set(refusals.map(({ id, message }) => `${id}: ${message}`))].join('; ');
-  const { code, next } = meaningOf(refusals.map(({ id }) => id));
+  const { code, next } = isTransient(error) ? stillMoving : meaningOf(refusals.map(({ id }) => id));
   return new KpipeError(code, `${what} failed: ${said}`, { where, next, cause: error });
 }
+
+const stillMoving = {
+  code: 'KPIPE_KAFKA_UNREACHABLE',
+  next: 'a leader or coordinator is being moved or started: try again; `kpipe doctor` looks at the brokers',
+} as const;
 
 /** What Kafka's error names mean for the exit code, and what to do. */
 function meaningOf(ids: readonly string[]): { readonly code: ErrorCode; readonly next: string } {

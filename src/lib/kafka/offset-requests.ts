@@ -13,7 +13,7 @@ const noEpoch = -1;
 
 /**
  * Offsets by position or time, each asked of its partition's leader. `latest` is the high watermark.
- * @throws KPIPE_TOPIC_MISSING; KPIPE_KAFKA_FAILED for a partition without a leader
+ * @throws KPIPE_TOPIC_MISSING; KPIPE_KAFKA_UNREACHABLE for a partition without a leader
  */
 export async function listOffsets(
   kafka: KafkaConnections,
@@ -65,7 +65,7 @@ function timestampOf(query: OffsetQuery): bigint {
 
 type LeaderAddress = { readonly host: string; readonly port: number };
 
-/** What is asked of partitions, by the broker that leads them. @throws KPIPE_TOPIC_MISSING, KPIPE_KAFKA_FAILED */
+/** What is asked of partitions, by the broker that leads them. @throws KPIPE_TOPIC_MISSING, KPIPE_KAFKA_UNREACHABLE */
 export async function groupByLeader<Asked extends TopicPartition>(
   kafka: KafkaConnections,
   partitions: readonly Asked[],
@@ -87,7 +87,7 @@ export async function groupByLeader<Asked extends TopicPartition>(
     }
     const leader = brokers.find(({ nodeId }) => nodeId === known.leaderId);
     if (leader === undefined) {
-      throw new KpipeError('KPIPE_KAFKA_FAILED', `partition ${partition} of topic ${topic} has no leader`, {
+      throw new KpipeError('KPIPE_KAFKA_UNREACHABLE', `partition ${partition} of topic ${topic} has no leader`, {
         where: { topic, partition, replicas: known.replicaNodes.join(',') },
         next: 'start the brokers that hold its replicas',
       });
