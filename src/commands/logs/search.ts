@@ -2,6 +2,7 @@ import { Args, Flags } from '@oclif/core';
 
 import { KpipeCommand } from '../../cli/base-command.ts';
 import { durationFlag } from '../../cli/duration-flag.ts';
+import { dim } from '../../cli/output/text.ts';
 import { logSearchView } from '../../cli/views/logs.ts';
 import { KpipeError } from '../../lib/errors.ts';
 import { searchLogs, type LogSearchResult } from '../../lib/postgres/log-search.ts';
@@ -51,6 +52,9 @@ export default class LogsSearch extends KpipeCommand {
       this.say(result.note ?? `no line since ${result.since} matches`);
     } else if (result.more) {
       this.say(`only the newest ${result.lines.length} lines: there are more, raise --limit or narrow --since`);
+    }
+    if (config.postgres.replicas.length > 0) {
+      this.say(dim(`answered by ${result.server}${result.serverNote === null ? '' : ` (${result.serverNote})`}`));
     }
     return this.show(flags, result, logSearchView);
   }

@@ -1,11 +1,10 @@
-import type { Socket } from 'node:net';
-
 import type { Secret } from '../config/secrets.ts';
 import { withDeadline } from '../deadline.ts';
 import { KpipeError } from '../errors.ts';
 import type { Asked } from '../replication/observation.ts';
+import { openCuttablePool, type CuttablePool } from './cuttable-pool.ts';
 import { postgresError } from './failures.ts';
-import { inTransaction, openPoolOn, type Pool, type PoolClient } from './pool.ts';
+import { inTransaction, type PoolClient } from './pool.ts';
 
 export interface AskedServerOptions {
   readonly applicationName: string;
@@ -20,8 +19,7 @@ export interface AskedServerOptions {
 export class AskedServer {
   readonly #url: Secret;
   readonly #options: AskedServerOptions;
-  readonly #sockets = new Set<Socket>();
-  #pool: Promise<Pool> | undefined;
+  #pool: Promise<CuttablePool> | undefined;
 
   constructor(url: Secret, options: AskedServerOptions) {
     this.#url = url;
@@ -31,43 +29,31 @@ export class AskedServer {
   /** `work` in one transaction. `extraMs`: for a question that itself waits for something. */
   async ask<Value>(work: (client: PoolClient) => Promise<Value>, extraMs = 0): Promise<Asked<Value>> {
     const deadlineMs = this.#options.deadlineMs + extraMs;
+    let opened: CuttablePool | undefined;
     try {
-      const pool = await this.#opened();
-      const facts = await withDeadline(inTransaction(pool, deadlineMs, work), deadlineMs, 'no answer');
+      opened = await this.#opened();
+      const facts = await withDeadline(inTransaction(opened.pool, deadlineMs, work), deadlineMs, 'no answer');
       return { kind: 'answered', facts };
     } catch (error) {
       const failure = error instanceof KpipeError ? error : postgresError(error);
       if (failure.where['sqlstate'] === undefined) {
         // It did not speak: whatever is still open to it will not either.
-        this.#cut();
+        opened?.cut();
       }
       return { kind: 'away', code: failure.code, reason: failure.message };
     }
   }
 
   async close(): Promise<void> {
-    const pool = await this.#pool?.catch(() => undefined);
-    if (pool !== undefined) {
-      await withDeadline(pool.end(), 500, 'no goodbye').catch(() => this.#cut());
-    }
+    await (await this.#pool?.catch(() => undefined))?.close();
   }
 
-  #opened(): Promise<Pool> {
-    this.#pool ??= openPoolOn(this.#url, {
+  #opened(): Promise<CuttablePool> {
+    this.#pool ??= openCuttablePool(this.#url, {
       applicationName: this.#options.applicationName,
       max: 1,
       connectTimeoutMs: this.#options.deadlineMs,
-      onSocket: (socket) => {
-        this.#sockets.add(socket);
-        socket.once('close', () => this.#sockets.delete(socket));
-      },
     });
     return this.#pool;
-  }
-
-  #cut(): void {
-    for (const socket of this.#sockets) {
-      socket.destroy();
-    }
   }
 }

@@ -3,7 +3,8 @@ import { KpipeError } from '../errors.ts';
 import { severityName } from '../records/severity.ts';
 import { parseExactJson } from './exact-json.ts';
 import { sqlstateOf } from './failures.ts';
-import { asking, inTransaction, openPool, type Pool, type PoolClient } from './pool.ts';
+import { asking, inTransaction, type Pool, type PoolClient } from './pool.ts';
+import { ReadPool } from './read-pool.ts';
 
 /** What to look for among the logs; a filter that is undefined leaves everything in. */
 export interface LogQuery {
@@ -44,10 +45,14 @@ export interface LogSearchResult {
   readonly more: boolean;
   /** Why nothing can be found, where the query itself is the reason. */
   readonly note: string | null;
+  /** `primary`, or the replica that answered. */
+  readonly server: string;
+  /** Why no replica answered, or how far behind it may be. */
+  readonly serverNote: string | null;
 }
 
 /**
- * Finds stored log lines by full text and filters, newest first.
+ * Finds stored log lines by full text and filters, newest first; on a replica where one is fit for it.
  * @throws KPIPE_SCHEMA_MISSING, KPIPE_POSTGRES_UNREACHABLE within 5 s, KPIPE_POSTGRES_FAILED when it takes too long
  */
 export async function searchLogs(
@@ -55,16 +60,25 @@ export async function searchLogs(
   query: LogQuery,
   signal: AbortSignal,
 ): Promise<LogSearchResult> {
-  const pool = await openPool(config, { applicationName: 'kpipe:logs-search', max: 2 });
+  const reads = new ReadPool(config, {
+    applicationName: 'kpipe:logs-search',
+    max: 2,
+    now: Date.now,
+    random: Math.random,
+    staleWithoutPrimary: true,
+  });
   try {
-    const found = await asking(pool, () => find(pool, config, query, signal));
-    return { query: query.text, since: new Date(query.sinceMs).toISOString(), ...found };
+    const answer = await reads.read((pool) => asking(pool, () => find(pool, config, query, signal)), {
+      after: 'latest',
+    });
+    const { result, server, note: serverNote } = answer;
+    return { query: query.text, since: new Date(query.sinceMs).toISOString(), ...result, server, serverNote };
   } finally {
-    await pool.end();
+    await reads.close();
   }
 }
 
-type Found = Omit<LogSearchResult, 'query' | 'since'>;
+type Found = Pick<LogSearchResult, 'lines' | 'more' | 'note'>;
 
 async function find(pool: Pool, config: PostgresConfig, query: LogQuery, signal: AbortSignal): Promise<Found> {
   try {
