@@ -30,7 +30,8 @@ export interface FetchedBytes {
   readonly highWatermark: bigint;
   readonly lastStableOffset: bigint;
   readonly aborted: readonly AbortedTransaction[];
-  readonly bytes: Buffer;
+  /** Record batches, one each: out of the socket's own buffers, and copied only where one spans several. */
+  readonly batches: readonly Buffer[];
   /** Where the log parts from the one that the position was read in; null while it is the same. */
   readonly divergesAt: bigint | null;
   /** Who leads the partition instead, where the broker knows (KIP-951). */
@@ -153,7 +154,7 @@ function readPartition(topic: string, reader: Reader): ReadPartition {
   }));
   const preferredReplicaBytes = 4;
   reader.skip(preferredReplicaBytes);
-  const bytes = reader.readNullableBytes() ?? Buffer.alloc(0);
+  const batches = readBatches(reader);
   let divergesAt: bigint | null = null;
   let leaderId = -1;
   let leaderEpoch = -1;
@@ -167,7 +168,23 @@ function readPartition(topic: string, reader: Reader): ReadPartition {
     }
   });
   const offsets = { highWatermark, lastStableOffset, divergesAt };
-  return { topic, partition, errorCode, ...offsets, aborted: aborted ?? [], bytes, leaderId, leaderEpoch };
+  return { topic, partition, errorCode, ...offsets, aborted: aborted ?? [], batches, leaderId, leaderEpoch };
+}
+
+/** COMPACT_RECORDS: their length plus one, or 0 for null. Each batch is an offset, the length of what follows, and that. */
+function readBatches(reader: Reader): readonly Buffer[] {
+  const end = Math.max(0, reader.readUnsignedVarInt() - 1) + reader.position;
+  const lengthAt = 8;
+  const prefixBytes = 12;
+  const batches: Buffer[] = [];
+  while (reader.position + prefixBytes <= end) {
+    const length = reader.peekInt32(reader.position + lengthAt);
+    const next = length < 0 ? end : Math.min(end, reader.position + prefixBytes + length);
+    batches.push(reader.buffer.slice(reader.position, next));
+    reader.position = next;
+  }
+  reader.position = end;
+  return batches;
 }
 
 /** Tagged fields say their size: what `take` leaves of one is passed over. */

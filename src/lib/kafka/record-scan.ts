@@ -24,7 +24,7 @@ export function firstVisibleRecord(
   position: bigint,
   aborted: readonly AbortedTransaction[],
 ): ScanResult {
-  const { batches, foreign } = findBatches(bytes);
+  const { batches, foreign } = findBatches([bytes]);
   const transactions = new AbortedTransactions(aborted);
   let next = position;
   for (const batch of batches) {

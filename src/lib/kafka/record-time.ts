@@ -142,7 +142,7 @@ class PlatformaticRecordTimeReader implements RecordTimeReader {
       const name = this.#kafka.driver.protocolErrorsCodesById[answer.errorCode] ?? `error ${answer.errorCode}`;
       return { kind: 'unknown', reason: `Kafka says ${name}` };
     }
-    const found = firstVisibleRecord(answer.bytes, from, answer.aborted);
+    const found = firstVisibleRecord(Buffer.concat(answer.batches), from, answer.aborted);
     switch (found.kind) {
       case 'record':
         return found;

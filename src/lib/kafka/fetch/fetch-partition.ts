@@ -102,7 +102,7 @@ export class FetchPartition implements TopicPartition {
   take(answer: FetchedBytes): BatchesFound['foreign'] {
     this.#failures = 0;
     this.misplaced = 0;
-    const { batches, foreign } = findBatches(answer.bytes);
+    const { batches, foreign } = findBatches(answer.batches);
     const last = batches.at(-1);
     if (last === undefined || last.lastOffset < this.#position) {
       return foreign;
@@ -110,9 +110,9 @@ export class FetchPartition implements TopicPartition {
     const position = this.#position;
     this.#position = last.lastOffset + 1n;
     this.#lastEpoch = last.leaderEpoch;
-    const { highWatermark, aborted, bytes } = answer;
-    const rest = { highWatermark, aborted, bytes: bytes.length };
-    this.waiting = { position, nextPosition: this.#position, batches, ...rest };
+    const { highWatermark, aborted } = answer;
+    const bytes = answer.batches.reduce((sum, batch) => sum + batch.length, 0);
+    this.waiting = { position, nextPosition: this.#position, highWatermark, batches, aborted, bytes };
     return foreign;
   }
 

@@ -42,20 +42,23 @@ const transactional = 1 << 4;
 const control = 1 << 5;
 const currentMagic = 2;
 
-export function findBatches(bytes: Buffer): BatchesFound {
+/** Reads fetched bytes, which may have been divided anywhere between two batches. */
+export function findBatches(parts: readonly Buffer[]): BatchesFound {
   const batches: RecordBatch[] = [];
-  for (let start = 0; start + headerBytes <= bytes.length;) {
-    const magic = bytes.readInt8(start + 16);
-    const length = bytes.readInt32BE(start + 8);
-    if (magic !== currentMagic || length < headerBytes - prefixBytes) {
-      return { batches, foreign: { offset: bytes.readBigInt64BE(start), magic } };
+  for (const bytes of parts) {
+    for (let start = 0; start + headerBytes <= bytes.length;) {
+      const magic = bytes.readInt8(start + 16);
+      const length = bytes.readInt32BE(start + 8);
+      if (magic !== currentMagic || length < headerBytes - prefixBytes) {
+        return { batches, foreign: { offset: bytes.readBigInt64BE(start), magic } };
+      }
+      const end = start + prefixBytes + length;
+      if (end > bytes.length) {
+        return { batches, foreign: null };
+      }
+      batches.push(readBatch(bytes, start, end));
+      start = end;
     }
-    const end = start + prefixBytes + length;
-    if (end > bytes.length) {
-      break;
-    }
-    batches.push(readBatch(bytes, start, end));
-    start = end;
   }
   return { batches, foreign: null };
 }

@@ -97,7 +97,7 @@ export function encodeBatch(plan: PlannedBatch): Buffer {
 }
 
 export function batchesOf(plans: readonly PlannedBatch[]): readonly RecordBatch[] {
-  return findBatches(Buffer.concat(plans.map(encodeBatch))).batches;
+  return findBatches(plans.map(encodeBatch)).batches;
 }
 
 /** CRC-32C, bit by bit. */

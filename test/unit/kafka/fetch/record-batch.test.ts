@@ -16,7 +16,7 @@ const second = encodeBatch({
 
 describe('batches in fetched bytes', () => {
   test('are found with what their headers say', () => {
-    const { batches, foreign } = findBatches(Buffer.concat([first, second]));
+    const { batches, foreign } = findBatches([Buffer.concat([first, second])]);
     expect(foreign).toBeNull();
     expect(batches).toMatchObject([
       { baseOffset: 100n, lastOffset: 104n, leaderEpoch: 3, codec: 0, transactional: false, control: false, count: 2 },
@@ -36,7 +36,7 @@ describe('batches in fetched bytes', () => {
     const both = Buffer.concat([first, second]);
     fc.assert(
       fc.property(fc.nat(both.length), (cut) => {
-        const { batches, foreign } = findBatches(both.subarray(0, cut));
+        const { batches, foreign } = findBatches([both.subarray(0, cut)]);
         expect(foreign).toBeNull();
         expect(batches).toHaveLength(cut < first.length ? 0 : cut < both.length ? 1 : 2);
       }),
@@ -46,7 +46,7 @@ describe('batches in fetched bytes', () => {
   test.each([0, 1, 3])('of format %d are named, with their offset', (magic) => {
     const other = Buffer.from(second);
     other.writeInt8(magic, 16);
-    const { batches, foreign } = findBatches(Buffer.concat([first, other]));
+    const { batches, foreign } = findBatches([first, other]);
     expect(batches).toHaveLength(1);
     expect(foreign).toEqual({ offset: 105n, magic });
   });
@@ -54,6 +54,6 @@ describe('batches in fetched bytes', () => {
   test.each([-1, -(2 ** 31), 0, 48])('whose length is %d end the search', (length) => {
     const broken = Buffer.from(first);
     broken.writeInt32BE(length, 8);
-    expect(findBatches(broken)).toEqual({ batches: [], foreign: { offset: 100n, magic: 2 } });
+    expect(findBatches([broken])).toEqual({ batches: [], foreign: { offset: 100n, magic: 2 } });
   });
 });
