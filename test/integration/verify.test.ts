@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
 import type { OutgoingRecord } from '../../src/lib/ports.ts';
+import { openReplayPositions } from '../../src/lib/postgres/replay-positions.ts';
 import type { VerifyResult } from '../../src/lib/verify/verify.ts';
 import { verifyRole } from '../../src/lib/verify/verify-role.ts';
 import { rolePipelines, type RolePipeline } from '../support/role-pipeline.ts';
@@ -135,12 +136,54 @@ describe('a role that did its work', () => {
     });
   });
 
+  test('and was replayed: the stretch that the replay ended and the one that it began, rows read again and made again', async () => {
+    const role = await filled();
+    await query('delete from kpipe.events where topic = $1 and partition = 0 and kafka_offset in (20, 30)', [
+      role.topic,
+    ]);
+    const positions = await openReplayPositions(role.config.postgres!);
+    const before = await positions.read('events', role.topic);
+    const moves = before.map(({ partition, position, epoch }) => ({
+      partition,
+      expected: { position, epoch },
+      to: 25n,
+    }));
+    await positions.set({
+      role: 'events',
+      topic: role.topic,
+      topicId: before[0]!.topicId,
+      replayId: 'replay-1',
+      moves: moves.filter(({ partition }) => partition === 0),
+    });
+    await positions.close();
+    await role.consume();
+    const result = await verified(role, true);
+    expect(result.stretches).toMatchObject([
+      { partition: 0, endedBy: 'replay-1', firstOffset: 0n, nextOffset: 60n, stored: 57, rows: 56, balanced: false },
+      {
+        partition: 0,
+        endedBy: null,
+        firstOffset: 25n,
+        nextOffset: 60n,
+        stored: 1,
+        duplicates: 33,
+        rereads: 32,
+        deadLetters: 1,
+        rows: 33,
+        buried: 1,
+        balanced: true,
+      },
+      { partition: 1, endedBy: null, balanced: true },
+    ]);
+    expect(found(result)).toEqual([['rows-missing', 0, 1, '20']]);
+  });
+
   test('one that has never run has nothing to account for, and says so', async () => {
     const role = await pipelines.open({ role: 'events' });
     expect(await verified(role)).toMatchObject({
       balanced: true,
       stretches: [],
-      notes: [`the role has never written anything of ${role.topic}`],
+      notes: [`the role has written nothing of ${role.topic}, as it is now`],
     });
   });
 });

@@ -1,4 +1,5 @@
 import { formatDuration } from '../../lib/config/units.ts';
+import { namedAtMost } from '../../lib/verify/account.ts';
 import type { VerifiedStretch, VerifyResult } from '../../lib/verify/verify.ts';
 import type { View } from '../base-command.ts';
 import { bad, dim, ok, warn, type Line } from '../output/text.ts';
@@ -27,7 +28,9 @@ export function verifyView(result: VerifyResult, view: View): string {
       view.line([
         bad('✗ '),
         `${result.topic}-${partition}: ${text}: ${records}`,
-        ...(offsets.length === 0 ? [] : [` (offsets ${offsets.join(', ')}${records > offsets.length ? ' …' : ''})`]),
+        ...(offsets.length === 0
+          ? []
+          : [` (offsets ${offsets.join(', ')}${offsets.length === namedAtMost ? ' …' : ''})`]),
         dim(`  ${kind}`),
       ]),
     ),

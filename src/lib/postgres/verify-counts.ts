@@ -8,6 +8,8 @@ const statementTimeoutMs = 1_800_000;
 export interface VerifiedTable {
   readonly role: string;
   readonly topic: string;
+  /** Kafka's: offsets of an older topic of that name say nothing about this one. */
+  readonly topicId: string;
   readonly table: 'kpipe.events' | 'kpipe.logs';
 }
 
@@ -28,13 +30,11 @@ export interface RowCounts {
 const stretches = `
   select partition, first_offset, next_offset, stored, duplicates, rereads, dead_letters, skipped, gaps, null as ended_by
     from kpipe.consumer_offset
-   where role = $1 and topic = $2
+   where role = $1 and topic = $2 and topic_id = $3
    union all
-  select s.partition, s.first_offset, s.next_offset, s.stored, s.duplicates, s.rereads, s.dead_letters, s.skipped, s.gaps,
-         s.ended_by
-    from kpipe.consumer_offset_stretch s
-    join kpipe.consumer_offset o using (role, topic, topic_id, partition)
-   where s.role = $1 and s.topic = $2`;
+  select partition, first_offset, next_offset, stored, duplicates, rereads, dead_letters, skipped, gaps, ended_by
+    from kpipe.consumer_offset_stretch
+   where role = $1 and topic = $2 and topic_id = $3`;
 
 interface StretchRow {
   readonly partition: number;
@@ -65,7 +65,10 @@ export function countRows(pool: Pool, of: VerifiedTable): Promise<RowCounts> {
   );
 }
 
-async function countStretches(client: PoolClient, { role, topic, table }: VerifiedTable): Promise<CountedStretch[]> {
+async function countStretches(
+  client: PoolClient,
+  { role, topic, topicId, table }: VerifiedTable,
+): Promise<CountedStretch[]> {
   const identity = table === 'kpipe.logs' ? '(r.kafka_offset, r.line)' : 'r.kafka_offset';
   const { rows } = await client.query<StretchRow>(
     `with stretch as (${stretches})
@@ -78,7 +81,7 @@ async function countStretches(client: PoolClient, { role, topic, table }: Verifi
       group by s.partition, s.first_offset, s.next_offset, s.stored, s.duplicates, s.rereads, s.dead_letters, s.skipped,
                s.gaps, s.ended_by
       order by s.partition, s.ended_by nulls last`,
-    [role, topic],
+    [role, topic, topicId],
   );
   return rows.map((row) => ({
     stretch: {
@@ -98,7 +101,10 @@ async function countStretches(client: PoolClient, { role, topic, table }: Verifi
   }));
 }
 
-async function countBeyond(client: PoolClient, { role, topic, table }: VerifiedTable): Promise<RowCounts['beyond']> {
+async function countBeyond(
+  client: PoolClient,
+  { role, topic, topicId, table }: VerifiedTable,
+): Promise<RowCounts['beyond']> {
   const { rows } = await client.query<{ partition: number; records: string; first: string; last: string }>(
     `with stretch as (${stretches})
      select r.partition, count(distinct r.kafka_offset) as records, min(r.kafka_offset) as first, max(r.kafka_offset) as last
@@ -110,7 +116,7 @@ async function countBeyond(client: PoolClient, { role, topic, table }: VerifiedT
         )
       group by r.partition
       order by r.partition`,
-    [role, topic],
+    [role, topic, topicId],
   );
   return rows.map(({ partition, records, first, last }) => ({
     partition,

@@ -76,9 +76,11 @@ export interface Finding {
   readonly text: string;
 }
 
-const named = 20;
-/** What of the dead letter topic was deleted, by retention or by hand, and may have been dead letters of ours. */
+/** Ranges of offsets that one finding names. */
+export const namedAtMost = 20;
+
 export interface JudgeOptions {
+  /** Records of the dead letter topic that were deleted, by retention or by hand: each may have been one of ours. */
   readonly lettersDeleted: number;
   /** Lines may have gone with their day. */
   readonly rowsExpire: boolean;
@@ -124,7 +126,7 @@ export function findingsOf(
   const counted = rowsMissing + wrong.letters + Math.max(wrong.position, 0) + options.lettersDeleted;
   const withoutEffect = Math.max(countOffsets(missing) + countOffsets(unburied) - counted, 0);
   const finding = (kind: FindingKind, records: number, offsets: readonly OffsetRange[], text: string): Finding[] =>
-    records === 0 ? [] : [{ kind, partition, records, offsets: offsets.slice(0, named).map(rangeText), text }];
+    records === 0 ? [] : [{ kind, partition, records, offsets: offsets.slice(0, namedAtMost).map(rangeText), text }];
   return [
     ...finding(
       'position-unaccounted',

@@ -21,11 +21,11 @@ export type VerifiedRole = 'events' | 'logs';
 export async function verifyRole(config: Config, name: VerifiedRole, options: VerifyOptions): Promise<VerifyResult> {
   const settings = required(config.roles[name], `roles.${name}`, name);
   const postgres = required(config.postgres, 'postgres', name);
-  const table = { role: name, topic: settings.topic, table: `kpipe.${name}` } as const;
   const admin = await openKafkaAdmin(config.kafka);
   const pool = await openPool(postgres, { applicationName: `kpipe:verify:${name}`, max: 1 });
   try {
-    await requireTopics(admin, [settings.topic, settings.deadLetters]);
+    const topicId = await requireTopics(admin, [settings.topic, settings.deadLetters]);
+    const table = { role: name, topic: settings.topic, topicId, table: `kpipe.${name}` } as const;
     const counts = await countRows(pool, table);
     const common = {
       role: name,
@@ -44,14 +44,17 @@ export async function verifyRole(config: Config, name: VerifiedRole, options: Ve
   }
 }
 
-async function requireTopics(admin: ClusterAdmin, names: readonly string[]): Promise<void> {
+/** Answers the id of the first. */
+async function requireTopics(admin: ClusterAdmin, names: readonly [string, string]): Promise<string> {
   const found = await admin.describeTopics(names);
   const missing = names.filter((name) => !found.some((topic) => topic.name === name));
-  if (missing.length > 0) {
+  const topic = found.find(({ name }) => name === names[0]);
+  if (missing.length > 0 || topic === undefined) {
     throw new KpipeError('KPIPE_TOPIC_MISSING', `the topic ${missing.join(' and ')} is not there`, {
       next: '`kpipe topics list` shows what exists',
     });
   }
+  return topic.id;
 }
 
 /** A cluster that is away fails the verification: what is not known does not balance. */

@@ -182,7 +182,7 @@ function notesOf<Row>(
   const short = stretches.reduce((sum, { deadLetters, buried }) => sum + Math.max(0, deadLetters - buried), 0);
   const expired = stretches.reduce((sum, stretch) => sum + stretch.expired, 0);
   return [
-    ...(counts.stretches.length === 0 ? [`the role has never written anything of ${topic}`] : []),
+    ...(counts.stretches.length === 0 ? [`the role has written nothing of ${topic}, as it is now`] : []),
     ...(deleted > 0 && short > 0
       ? [`${deleted} records of ${deadLetterTopic} were deleted; ${short} dead letters may be among them`]
       : []),
