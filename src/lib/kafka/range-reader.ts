@@ -35,6 +35,8 @@ export interface RangeReaderOptions {
   readonly topic: string;
   /** Default: `kafka.clientId`. */
   readonly clientId?: string;
+  /** A read fails when nothing has come for so long, though more was waited for. Default: it waits on. */
+  readonly silenceMs?: number;
   /** Told once when the cluster has been away for a while, and null when it answers again. */
   readonly onTrouble?: (reason: KpipeError | null) => void;
 }
@@ -70,7 +72,7 @@ export class RangeReader {
   /**
    * In the order in which Kafka answers; ends when every range is read, or at the signal. More is read when the batch has
    * been dealt with.
-   * @throws KPIPE_TOPIC_MISSING, KPIPE_TOPIC_RECREATED, KPIPE_KAFKA_FAILED
+   * @throws KPIPE_TOPIC_MISSING, KPIPE_TOPIC_RECREATED, KPIPE_KAFKA_FAILED; KPIPE_KAFKA_UNREACHABLE after `silenceMs`
    */
   async *read(ranges: readonly PartitionRange[], signal: AbortSignal): AsyncGenerator<RangeBatch, void> {
     for await (const { batch, taken } of this.#items(ranges, signal)) {
@@ -134,7 +136,7 @@ export class RangeReader {
   }
 
   async *#deliveredItems(open: Map<string, Reading>, signal: AbortSignal): AsyncGenerator<RangeItem, void> {
-    const deliveries = new Deliveries(signal);
+    const deliveries = new Deliveries(signal, this.#options);
     this.#deliveries = deliveries;
     const reads = [...open.values()];
     const fetcher = await this.#running();
@@ -223,17 +225,26 @@ function lossOf(error: unknown): { readonly key: string; readonly from: bigint; 
     : null;
 }
 
+function silent(topic: string, silenceMs: number): KpipeError {
+  return new KpipeError('KPIPE_KAFKA_UNREACHABLE', `nothing of ${topic} came for ${silenceMs / 1000} s`, {
+    where: { topic },
+    next: '`kpipe doctor` and `kpipe brokers` show what is wrong with the cluster',
+  });
+}
+
 /** What the fetcher pushes, to be pulled. A push resolves when what it brought has been taken. */
 class Deliveries {
   readonly #signal: AbortSignal;
+  readonly #options: RangeReaderOptions;
   #queue: { readonly batch: FetchedBatch; readonly taken: () => void }[] = [];
   readonly #untaken = new Set<() => void>();
   #failure: { readonly error: unknown } | null = null;
   #hasEnded = false;
   #wake: (() => void) | null = null;
 
-  constructor(signal: AbortSignal) {
+  constructor(signal: AbortSignal, options: RangeReaderOptions) {
     this.#signal = signal;
+    this.#options = options;
     signal.addEventListener('abort', this.#onAbort, { once: true });
   }
 
@@ -277,12 +288,20 @@ class Deliveries {
       } else if (this.#failure !== null) {
         throw this.#failure.error;
       } else {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-        this.#wake = null;
+        await this.#woken();
       }
     }
+  }
+
+  async #woken(): Promise<void> {
+    const { topic, silenceMs } = this.#options;
+    const timer =
+      silenceMs === undefined ? undefined : setTimeout(() => this.fail(silent(topic, silenceMs)), silenceMs);
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    this.#wake = null;
+    clearTimeout(timer);
   }
 
   readonly #onAbort = (): void => this.#wake?.();

@@ -26,7 +26,7 @@ export function deadLetterRecord(
   role: string,
   cause: DeadLetterCause,
 ): OutgoingRecord {
-  const kept = record.headers.filter(([name]) => !isOurs(name));
+  const kept = record.headers.filter(([name]) => !isOurHeader(name));
   const redrives = record.headers.find(([name]) => name === 'kpipe.redrives')?.[1]?.toString() ?? '0';
   const firstFailedAt =
     record.headers.find(([name]) => name === 'kpipe.first-failed-at')?.[1]?.toString() ??
@@ -63,6 +63,7 @@ const ourNames = new Set([
   'kpipe.redrives',
 ]);
 
-function isOurs(name: string): boolean {
+/** Whether a dead letter's header is one that it was given as such, rather than the record's own. */
+export function isOurHeader(name: string): boolean {
   return name.startsWith(connectPrefix) || ourNames.has(name);
 }
