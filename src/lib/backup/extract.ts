@@ -69,16 +69,24 @@ export async function extractBackup(request: ExtractRequest): Promise<ExtractRes
       }
     });
   }
-  const manifest = parseManifest(manifestText);
-  const mismatch = describeMismatch(compareWithManifest(manifest, digests));
-  if (mismatch !== undefined) {
-    throw new CheckFailed('MANIFEST', mismatch);
-  }
+  holdAgainst(manifestText, digests);
   const { target } = request;
   if (target !== undefined) {
     placeTablespaces(target);
   }
   return { files: digests.length, bytes: digests.reduce((sum, { bytes }) => sum + bytes, 0) };
+}
+
+function holdAgainst(manifestText: string, digests: readonly FileDigest[]): void {
+  let mismatch: string | undefined;
+  try {
+    mismatch = describeMismatch(compareWithManifest(parseManifest(manifestText), digests));
+  } catch (error) {
+    throw asCheckFailure('backup_manifest', error);
+  }
+  if (mismatch !== undefined) {
+    throw new CheckFailed('MANIFEST', mismatch);
+  }
 }
 
 /** `base.tar.zst.enc` is the data directory, `pg_wal.tar.…` its log, `16390.tar.…` a tablespace. */

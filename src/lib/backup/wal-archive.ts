@@ -3,7 +3,9 @@ import {
   createReadStream,
   createWriteStream,
   existsSync,
+  mkdirSync,
   readdirSync,
+  renameSync,
   rmSync,
   statSync,
   truncateSync,
@@ -55,7 +57,7 @@ export async function receiveWal(
       if (signal.aborted) {
         break;
       }
-      onTrouble(lastMeaningfulLine(outputOf(started)) ?? 'pg_receivewal ended');
+      onTrouble(await goOnAfter(place, outputOf(started)));
       const ranLong = performance.now() - startedAt > 10_000;
       await wait(backoffMs(ranLong ? 0 : attempt, { baseMs: 200, capMs: 10_000 }, Math.random), signal);
     }
@@ -64,6 +66,25 @@ export async function receiveWal(
     done();
     clearInterval(keepAlive);
   }
+}
+
+/**
+ * Why a receiver ended. Where the server no longer has what comes after the newest file here, the archive has a hole that
+ * nothing fills: what is here is laid aside, and the archive goes on from the slot. Verifying older backups shows the hole.
+ */
+async function goOnAfter(place: BackupPlace, output: string): Promise<string> {
+  const lines = output.split('\n');
+  const removed = lines.find((line) => /requested WAL segment \S+ has already been removed/.test(line));
+  if (removed === undefined) {
+    return (
+      lastMeaningfulLine(lines.filter((line) => !line.endsWith('disconnected')).join('\n')) ?? 'pg_receivewal ended'
+    );
+  }
+  await sealFinished(place);
+  const aside = join(place.local.root, `lost-${Date.now()}`);
+  mkdirSync(aside, { mode: 0o700 });
+  readdirSync(place.local.incoming).forEach((name) => renameSync(join(place.local.incoming, name), join(aside, name)));
+  return `the archive has a hole: ${removed.replace(/^.*ERROR:\s*/, '')}; it goes on from the slot, take a backup`;
 }
 
 /** Moves what is finished into the repository. May be called by several kpipes at once. Returns the names it moved. */
