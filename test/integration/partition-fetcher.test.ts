@@ -286,12 +286,12 @@ test('a topic that is deleted and created again while it is read is not read on'
   const fetcher = await openFetcher(topic);
   const reading = new Reading();
   fetcher.add({ topic, partition: 0 }, 0n, reading.deliver);
-  const ended = expect(fetcher.run()).rejects.toMatchObject({ code: 'KPIPE_TOPIC_RECREATED', where: { topic } });
+  const run = fetcher.run();
   await reading.reaches(3n);
   await admin.deleteTopic(topic);
   await vi.waitFor(() => admin.createTopic({ name: topic, partitions: 1, replicationFactor: 1, config: {} }), soon);
   await send(topic, 0, numbered('new', 9));
-  await ended;
+  await expect(run).rejects.toMatchObject({ code: 'KPIPE_TOPIC_RECREATED', where: { topic } });
   expect(reading.values).toEqual(numbered('old', 3));
 });
 

@@ -1,16 +1,14 @@
 import type { KafkaConfig } from '../../config/load.ts';
 import { KpipeError } from '../../errors.ts';
 import { partitionKey, type FetchedBatch, type TopicPartition } from '../../ports.ts';
-import { Semaphore } from '../../runtime/semaphore.ts';
 import { addressText, KafkaConnections } from '../connections.ts';
-import { callFailure } from '../failures.ts';
 import type { FetchAnswer, FetchBounds, FetchedBytes } from '../fetch-request.ts';
-import { AnswerReader } from './answer-reader.ts';
 import { BrokerLanes, type BrokerAddress, type LaneOwner } from './broker-lanes.ts';
+import { Deliveries } from './deliveries.ts';
 import { FetchPartition, type OpenQuestion } from './fetch-partition.ts';
 import { hindrance, LeaderSearch } from './leader-search.ts';
 import { Leaders } from './leaders.ts';
-import { checkInsideLog, truncatedTo } from './lost-records.ts';
+import { checkInsideLog, foreignFormat, refused, truncatedTo } from './fetch-failures.ts';
 
 export interface FetchOptions {
   readonly topic: string;
@@ -40,15 +38,21 @@ const sureAfter = 3;
  * move, brokers that die and a cluster that is away are waited for, however long. What would leave a hole or read on in
  * another history ends `run()`.
  */
-export class PartitionFetcher implements LaneOwner {
+export class PartitionFetcher {
   readonly #options: FetchOptions;
   readonly #control: KafkaConnections;
   readonly #polls: { readonly long: KafkaConnections; readonly short: KafkaConnections };
   readonly #search: LeaderSearch;
+  readonly #deliveries: Deliveries;
   /** Those that brought records last stand at the end, and are asked for last. */
   readonly #partitions = new Map<string, FetchPartition>();
   readonly #lanes = new Map<string, BrokerLanes>();
-  readonly #large = new Semaphore(1);
+  readonly #laneOwner: LaneOwner = {
+    questions: (lanes) => [...this.#askable(lanes)].map((partition) => partition.ask()),
+    hasQuestions: (lanes) => this.#hasQuestions(lanes),
+    answered: (asked, answer) => this.#answered(asked, answer),
+    failed: (asked, error) => this.#failed(asked, error),
+  };
   readonly #closed = new AbortController();
   readonly #ended = Promise.withResolvers<void>();
   #isReading = false;
@@ -71,6 +75,11 @@ export class PartitionFetcher implements LaneOwner {
       failed: (error: KpipeError) => this.#fail(error),
     };
     this.#search = new LeaderSearch(leaders, owner, this.#closed.signal);
+    this.#deliveries = new Deliveries(control.driver, {
+      isReading: () => this.#isReading,
+      gotRoom: () => this.#wakeAll(),
+      failed: (error) => this.#fail(error),
+    });
     this.#ended.promise.catch(() => undefined);
   }
 
@@ -138,12 +147,8 @@ export class PartitionFetcher implements LaneOwner {
     await Promise.all([this.#control.close(), this.#polls.long.close(), this.#polls.short.close()]);
   }
 
-  hasQuestions(lanes: BrokerLanes): boolean {
+  #hasQuestions(lanes: BrokerLanes): boolean {
     return this.#isReading && this.#askable(lanes).next().done !== true;
-  }
-
-  questions(lanes: BrokerLanes): readonly OpenQuestion[] {
-    return [...this.#askable(lanes)].map((partition) => partition.ask());
   }
 
   *#askable(lanes: BrokerLanes): Generator<FetchPartition> {
@@ -164,9 +169,9 @@ export class PartitionFetcher implements LaneOwner {
     return bytes;
   }
 
-  answered(asked: readonly OpenQuestion[], answer: FetchAnswer): void {
+  #answered(asked: readonly OpenQuestion[], answer: FetchAnswer): void {
     if (answer.errorCode !== 0) {
-      this.failed(asked, new Error(`Kafka says ${this.#errorName(answer.errorCode)}`));
+      this.#failed(asked, new Error(`Kafka says ${this.#errorName(answer.errorCode)}`));
       return;
     }
     const answers = new Map(answer.partitions.map((each) => [partitionKey(each), each]));
@@ -179,7 +184,12 @@ export class PartitionFetcher implements LaneOwner {
     }
   }
 
-  failed(asked: readonly OpenQuestion[], error: unknown): void {
+  #failed(asked: readonly OpenQuestion[], error: unknown): void {
+    if (error instanceof KpipeError && error.code === 'KPIPE_KAFKA_FAILED') {
+      // A broker that does not speak our versions never will.
+      this.#fail(error);
+      return;
+    }
     for (const question of asked) {
       if (question.partition.settle(question)) {
         this.#loseLeader(question.partition, error);
@@ -199,7 +209,7 @@ export class PartitionFetcher implements LaneOwner {
         return;
       case 'TOPIC_AUTHORIZATION_FAILED':
       case 'CORRUPT_MESSAGE':
-        this.#fail(this.#refusal(partition, name));
+        this.#fail(refused(partition, name));
         return;
       default: {
         const { leader } = answer;
@@ -213,13 +223,6 @@ export class PartitionFetcher implements LaneOwner {
         }
       }
     }
-  }
-
-  #refusal(partition: FetchPartition, name: string): KpipeError {
-    const { topic, position } = partition;
-    const where = { topic, partition: partition.partition, offset: position };
-    const said = Object.assign(new Error(name), { apiId: name, serverErrorMessage: `at offset ${position}` });
-    return callFailure(`reading ${topic}`, said, where);
   }
 
   #take(partition: FetchPartition, answer: FetchedBytes): void {
@@ -236,47 +239,12 @@ export class PartitionFetcher implements LaneOwner {
       const key = partitionKey(partition);
       this.#partitions.delete(key);
       this.#partitions.set(key, partition);
-      void this.#deliver(partition);
+      this.#deliveries.start(partition);
     }
     if (this.#isInTrouble && [...this.#partitions.values()].every(({ failures }) => failures === 0)) {
       this.#isInTrouble = false;
       this.#options.onTrouble?.(null);
     }
-  }
-
-  /** Delivers what waits, and what comes to wait meanwhile. */
-  async #deliver(partition: FetchPartition): Promise<void> {
-    if (partition.delivering) {
-      return;
-    }
-    partition.delivering = true;
-    try {
-      for (let answer = partition.waiting; answer !== null; answer = partition.waiting) {
-        partition.waiting = null;
-        const { reading, topic, partition: number, deliver } = partition;
-        const isCurrent = (): boolean => this.#isReading && partition.reading === reading;
-        const crc32c = (bytes: Buffer): number => this.#crc32c(bytes);
-        // The broker is asked for more before this is read.
-        await new Promise((resolve) => setImmediate(resolve));
-        const options = { topic, partition: number, deliver, isCurrent, crc32c, large: this.#large };
-        await new AnswerReader(options, answer).read();
-        this.#wakeAll();
-      }
-    } catch (error) {
-      // Whoever gave the partition back may have ended what it was delivered to.
-      if (!partition.removed) {
-        this.#fail(error);
-      }
-    } finally {
-      partition.delivering = false;
-      this.#wakeAll();
-    }
-  }
-
-  /** The driver's function copies a Buffer, but not what is inside its own DynamicBuffer. */
-  #crc32c(bytes: Buffer): number {
-    const { crc32c, Reader } = this.#control.driver;
-    return crc32c(Reader.from(bytes).buffer);
   }
 
   async #lookForPosition(partition: FetchPartition): Promise<void> {
@@ -319,14 +287,14 @@ export class PartitionFetcher implements LaneOwner {
   #open({ host, port }: BrokerAddress): BrokerLanes {
     const { maxBytes, minBytes, maxWaitMs, maxBytesPerPartition: partitionMaxBytes } = this.#options;
     const bounds: FetchBounds = { maxBytes, partitionMaxBytes, minBytes, maxWaitMs };
-    const lanes = new BrokerLanes({ host, port }, this.#polls, bounds, this, this.#closed.signal);
+    const lanes = new BrokerLanes({ host, port }, this.#polls, bounds, this.#laneOwner, this.#closed.signal);
     this.#lanes.set(addressText({ host, port }), lanes);
     return lanes;
   }
 
   #wakeAll(): void {
     for (const lanes of this.#lanes.values()) {
-      if (this.hasQuestions(lanes)) {
+      if (this.#hasQuestions(lanes)) {
         lanes.wake();
       }
     }
@@ -340,16 +308,4 @@ export class PartitionFetcher implements LaneOwner {
     this.#ended.reject(error);
     void this.close();
   }
-}
-
-function foreignFormat({ topic, partition }: TopicPartition, found: { offset: bigint; magic: number }): KpipeError {
-  const { offset, magic } = found;
-  return new KpipeError(
-    'KPIPE_KAFKA_FAILED',
-    `what stands at offset ${offset} is no record batch of format 2 but of ${magic}`,
-    {
-      where: { topic, partition, offset },
-      next: 'formats 0 and 1 are from before Kafka 0.11: copy the topic with a recent producer',
-    },
-  );
 }

@@ -1,6 +1,7 @@
 import { KpipeError } from '../../errors.ts';
-import type { PartitionPosition } from '../../ports.ts';
+import type { PartitionPosition, TopicPartition } from '../../ports.ts';
 import type { KafkaConnections } from '../connections.ts';
+import { callFailure } from '../failures.ts';
 import { listOffsets } from '../offset-requests.ts';
 
 /**
@@ -43,6 +44,28 @@ export function truncatedTo({ topic, partition, position }: PartitionPosition, e
     {
       where: { topic, partition, lostFrom: end, lostTo: position - 1n },
       next: 'an out-of-sync replica became leader (unclean.leader.election.enable); `kpipe replay` sets a position that exists',
+    },
+  );
+}
+
+/** The broker refuses to read there, and says `name`: authorization, or a log that is damaged on its disk. */
+export function refused({ topic, partition, position }: PartitionPosition, name: string): KpipeError {
+  const said = Object.assign(new Error(name), { apiId: name, serverErrorMessage: `at offset ${position}` });
+  return callFailure(`reading ${topic}`, said, { topic, partition, offset: position });
+}
+
+/** What stands in the log is no record batch as every broker since Kafka 0.11 writes them. */
+export function foreignFormat(
+  { topic, partition }: TopicPartition,
+  found: { offset: bigint; magic: number },
+): KpipeError {
+  const { offset, magic } = found;
+  return new KpipeError(
+    'KPIPE_KAFKA_FAILED',
+    `what stands at offset ${offset} is no record batch of format 2 but of ${magic}`,
+    {
+      where: { topic, partition, offset },
+      next: 'formats 0 and 1 are from before Kafka 0.11: copy the topic with a recent producer',
     },
   );
 }

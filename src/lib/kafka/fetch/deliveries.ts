@@ -1,0 +1,62 @@
+import { Semaphore } from '../../runtime/semaphore.ts';
+import type { KafkaDriver } from '../connections.ts';
+import { AnswerReader } from './answer-reader.ts';
+import type { FetchPartition } from './fetch-partition.ts';
+
+export interface DeliveryOwner {
+  /** False: nothing is delivered any more. */
+  isReading(): boolean;
+  /** A partition has taken what waited: it may be asked again. */
+  gotRoom(): void;
+  failed(error: unknown): void;
+}
+
+/** Reads the answers that wait and delivers them, of each partition one after the other. */
+export class Deliveries {
+  readonly #driver: KafkaDriver;
+  readonly #owner: DeliveryOwner;
+  readonly #large = new Semaphore(1);
+
+  constructor(driver: KafkaDriver, owner: DeliveryOwner) {
+    this.#driver = driver;
+    this.#owner = owner;
+  }
+
+  /** Call when an answer has come to wait. */
+  start(partition: FetchPartition): void {
+    if (!partition.delivering) {
+      partition.delivering = true;
+      void this.#deliver(partition);
+    }
+  }
+
+  async #deliver(partition: FetchPartition): Promise<void> {
+    try {
+      for (let answer = partition.waiting; answer !== null; answer = partition.waiting) {
+        partition.waiting = null;
+        const { reading, topic, partition: number, deliver } = partition;
+        const isCurrent = (): boolean => this.#owner.isReading() && partition.reading === reading;
+        const crc32c = (bytes: Buffer): number => this.#crc32c(bytes);
+        // The broker is asked for more before this is read.
+        await new Promise((resolve) => setImmediate(resolve));
+        const options = { topic, partition: number, deliver, isCurrent, crc32c, large: this.#large };
+        await new AnswerReader(options, answer).read();
+        this.#owner.gotRoom();
+      }
+    } catch (error) {
+      // Whoever gave the partition back may have ended what it was delivered to.
+      if (!partition.removed) {
+        this.#owner.failed(error);
+      }
+    } finally {
+      partition.delivering = false;
+      this.#owner.gotRoom();
+    }
+  }
+
+  /** The driver's function copies a Buffer, but not what is inside its own DynamicBuffer. */
+  #crc32c(bytes: Buffer): number {
+    const { crc32c, Reader } = this.#driver;
+    return crc32c(Reader.from(bytes).buffer);
+  }
+}
