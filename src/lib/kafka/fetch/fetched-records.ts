@@ -121,5 +121,6 @@ function takeBytes(varints: Varints, copies: boolean): Buffer | null {
   const { bytes, at } = varints;
   varints.at = at + length;
   const taken = bytes.subarray(at, at + length);
-  return copies ? Buffer.from(taken) : taken;
+  // What is most of the buffer anyway may as well keep it.
+  return copies && length * 2 < bytes.length ? Buffer.from(taken) : taken;
 }
