@@ -95,7 +95,8 @@ async function runOpened<Row extends OffsetRow>(
         group,
         clientId,
         maxBytesPerPartition: 1024 * 1024,
-        maxWaitMs: 100,
+        // kafkajs lets a partition that got room wait until the poll of its broker returns; our own loop does not.
+        maxWaitMs: config.kafka.source === 'kafkajs' ? 100 : 500,
         instanceId: options.instanceId ?? config.kafka.group.instanceId ?? null,
         notice: options.notice,
       });

@@ -123,6 +123,7 @@ describe('a whole file', () => {
       limits: { maxValueBytes: 8_000_000, maxHeaders: 1000, maxDepth: 5000 },
     });
     expect(config.roles.analytics?.batch).toEqual({ maxRows: 50_000, maxBytes: 8_000_000, maxWait: 5000 });
+    expect(config.kafka.group).toEqual({ protocol: 'auto' });
     expect([config.context, config.protected]).toEqual([null, false]);
   });
 
@@ -245,6 +246,16 @@ describe('combinations that cannot work are refused', () => {
       'a key whose equal values can be written in several ways',
       wholeFile.replace('loafId, type: text', 'loafId, type: numeric'),
       'roles.events.projections.0.key.loaf_id.type',
+    ],
+    [
+      'an instance id for a source that knows no static membership',
+      small.replace('}', ', source: kafkajs, group: {instanceId: pod-1}}'),
+      'kafka.group: needs kafka.source: cooperative',
+    ],
+    [
+      'an instance id that brokers refuse',
+      small.replace('}', ', source: cooperative, group: {instanceId: "pod 1"}}'),
+      'kafka.group.instanceId: not an instance id',
     ],
     ['half a certificate', small.replace('}', ', tls: {cert: a.pem}}'), 'cert and key go together'],
     [
