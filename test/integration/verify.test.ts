@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, inject, test } from 'vitest';
 
 import type { OutgoingRecord } from '../../src/lib/ports.ts';
 import { openReplayPositions } from '../../src/lib/postgres/replay-positions.ts';
@@ -12,7 +12,7 @@ const { query } = pipelines;
 const batch = { maxRows: 20, maxWait: '50ms' };
 
 function verified(role: RolePipeline, deep = false): Promise<VerifyResult> {
-  return verifyRole(role.config, role.role === 'logs' ? 'logs' : 'events', {
+  return verifyRole(role.config, role.role, {
     deep,
     signal: new AbortController().signal,
     now: Date.now,
@@ -319,6 +319,42 @@ describe('a corruption is found', () => {
     );
     expect(found(await verified(role))).toEqual([]);
     expect(found(await verified(role, true))).toEqual([['no-effect', 0, 1, '40']]);
+  });
+});
+
+describe.skipIf(inject('servers').bigquery === null)('role analytics, which keeps no counters', () => {
+  test('balances against BigQuery, and a record without row and dead letter is named', async () => {
+    const role = await pipelines.open({ role: 'analytics', partitions: 2, settings: { batch } });
+    const of = (partition: number, index: number): OutgoingRecord =>
+      index === 7
+        ? { partition, key: null, value: Buffer.from('{broken') }
+        : event(partition, `${partition}-${index % 50}`);
+    await role.send([0, 1].flatMap((partition) => Array.from({ length: 60 }, (_, index) => of(partition, index))));
+    await role.consume();
+    const result = await verified(role);
+    expect(result).toMatchObject({
+      balanced: true,
+      stretches: [0, 1].map((partition) => ({
+        partition,
+        firstOffset: 0n,
+        nextOffset: 60n,
+        stored: 59,
+        deadLetters: 1,
+        gaps: 0,
+        rows: 59,
+        buried: 1,
+      })),
+    });
+    // A commit that went on without the records' effect.
+    await role.send(Array.from({ length: 3 }, (_, index) => event(1, `late-${index}`)));
+    await pipelines.admin.setOffsets({
+      groupId: role.group,
+      topic: role.topic,
+      partitions: [{ partition: 1, offset: '63' }],
+    });
+    const moved = await verified(role);
+    expect(found(moved)).toEqual([['no-effect', 1, 3, '60-62']]);
+    await expect(verified(role, true)).rejects.toMatchObject({ code: 'KPIPE_USAGE', exitCode: 2 });
   });
 });
 

@@ -93,6 +93,22 @@ export async function countBatchRows(
   return whole(row?.['row_count']);
 }
 
+/** The offsets that have rows, ascending, and how many each. @throws KPIPE_BIGQUERY_… */
+export async function countByOffset(
+  config: BigQueryConfig,
+  selection: RowSelection,
+): Promise<readonly { readonly offset: bigint; readonly rows: number }[]> {
+  const { text, params, types } = where(selection);
+  const query = `
+    SELECT kafka_offset, COUNT(*) AS row_count
+    FROM \`${tablePath(config)}\`
+    WHERE ${text}
+    GROUP BY kafka_offset
+    ORDER BY kafka_offset`;
+  const found = await withConnection(config, (connection) => run(connection, { query, params, types }));
+  return found.map((row) => ({ offset: integer(row['kafka_offset']), rows: whole(row['row_count']) }));
+}
+
 async function readSelected(
   connection: BigQueryConnection,
   selection: RowSelection,

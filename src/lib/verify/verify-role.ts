@@ -1,8 +1,6 @@
 import type { Config } from '../config/load.ts';
-import { KpipeError } from '../errors.ts';
+import type { RoleName } from '../config/schema.ts';
 import { openKafkaAdmin } from '../kafka/admin.ts';
-import { RangeReader, stableRanges } from '../kafka/range-reader.ts';
-import type { ClusterAdmin } from '../ports.ts';
 import { openPool, type Pool } from '../postgres/pool.ts';
 import { countRows, offsetsWithoutRow, offsetsWithRepeats, type VerifiedTable } from '../postgres/verify-counts.ts';
 import { changedEvents, changedLogs, repeatedEvents } from '../postgres/verify-rows.ts';
@@ -10,15 +8,23 @@ import { createEventDecoder, type EventRow } from '../records/event.ts';
 import { createLogDecoder, type LogRow } from '../records/log.ts';
 import { required } from '../roles/environment.ts';
 import type { RowQuestions } from './compare.ts';
+import { requireTopics, topicReader } from './topic-edges.ts';
+import { verifyAnalytics } from './verify-analytics.ts';
 import { verify, type VerifyEdges, type VerifyOptions, type VerifyResult } from './verify.ts';
-
-export type VerifiedRole = 'events' | 'logs';
 
 /**
  * Proves, or disproves, that everything that a role has read has had its effect. It changes nothing, and the role may run.
- * @throws KPIPE_CONFIG_INVALID, KPIPE_TOPIC_MISSING, KPIPE_SCHEMA_MISSING, KPIPE_…_UNREACHABLE
+ * @throws KPIPE_CONFIG_INVALID, KPIPE_TOPIC_MISSING, KPIPE_SCHEMA_MISSING, KPIPE_…_UNREACHABLE; KPIPE_USAGE: no --deep here
  */
-export async function verifyRole(config: Config, name: VerifiedRole, options: VerifyOptions): Promise<VerifyResult> {
+export function verifyRole(config: Config, name: RoleName, options: VerifyOptions): Promise<VerifyResult> {
+  return name === 'analytics' ? verifyAnalytics(config, options) : verifyPostgresRole(config, name, options);
+}
+
+async function verifyPostgresRole(
+  config: Config,
+  name: 'events' | 'logs',
+  options: VerifyOptions,
+): Promise<VerifyResult> {
   const settings = required(config.roles[name], `roles.${name}`, name);
   const postgres = required(config.postgres, 'postgres', name);
   const admin = await openKafkaAdmin(config.kafka);
@@ -34,7 +40,7 @@ export async function verifyRole(config: Config, name: VerifiedRole, options: Ve
       admin,
       counts,
       repeatedAt: (partition, range) => offsetsWithRepeats(pool, table, partition, range),
-      readTopic: topicReader(config, admin, options.signal),
+      readTopic: topicReader(config.kafka, admin, options.signal),
     } satisfies Partial<VerifyEdges<never>>;
     return name === 'events'
       ? await verify({ ...common, ...eventQuestions(config, pool, table) }, options)
@@ -42,45 +48,6 @@ export async function verifyRole(config: Config, name: VerifiedRole, options: Ve
   } finally {
     await Promise.allSettled([pool.end(), admin.close()]);
   }
-}
-
-/** Answers the id of the first. */
-async function requireTopics(admin: ClusterAdmin, names: readonly [string, string]): Promise<string> {
-  const found = await admin.describeTopics(names);
-  const missing = names.filter((name) => !found.some((topic) => topic.name === name));
-  const topic = found.find(({ name }) => name === names[0]);
-  if (missing.length > 0 || topic === undefined) {
-    throw new KpipeError('KPIPE_TOPIC_MISSING', `the topic ${missing.join(' and ')} is not there`, {
-      next: '`kpipe topics list` shows what exists',
-    });
-  }
-  return topic.id;
-}
-
-/** A cluster that is away fails the verification: what is not known does not balance. */
-function topicReader(config: Config, admin: ClusterAdmin, signal: AbortSignal): VerifyEdges<never>['readTopic'] {
-  return async (topic, ranges, onRecords) => {
-    const trouble = new AbortController();
-    const either = AbortSignal.any([signal, trouble.signal]);
-    const onTrouble = (reason: KpipeError | null): void => {
-      if (reason !== null) {
-        trouble.abort(reason);
-      }
-    };
-    const reader = new RangeReader(config.kafka, { topic, onTrouble });
-    try {
-      const stable = await stableRanges(
-        admin,
-        ranges.map((range) => ({ topic, ...range })),
-      );
-      for await (const batch of reader.read(stable, either)) {
-        await onRecords(batch.records, batch);
-      }
-    } finally {
-      await reader.close();
-    }
-    either.throwIfAborted();
-  };
 }
 
 function eventQuestions(config: Config, pool: Pool, table: VerifiedTable): RowQuestions<EventRow> {
