@@ -51,6 +51,7 @@ export async function createRoleMetrics(role: string): Promise<RoleMetrics> {
     buckets: latencySeconds,
     registers: [registry],
   });
+  let current: MetricSources | null = null;
   return {
     observer: {
       wrote: ({ batch, stored, duplicates, writeMs, atMs }) => {
@@ -70,8 +71,17 @@ export async function createRoleMetrics(role: string): Promise<RoleMetrics> {
       },
       joined: () => rebalances.inc(),
     },
-    observe: (sources) => {
-      createGauges(prometheus, registry, sources);
+    observe: (next) => {
+      const isFirst = current === null;
+      current = next;
+      // A run that carries on after an operator's pause takes the place of the one before.
+      if (isFirst) {
+        const sources = (): MetricSources => current ?? next;
+        createGauges(prometheus, registry, {
+          state: () => sources().state(),
+          backlog: () => sources().backlog(),
+        });
+      }
     },
     read: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
   };
