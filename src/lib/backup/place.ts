@@ -135,6 +135,10 @@ export function forgetPause(local: LocalState): void {
 export async function repair(place: BackupPlace): Promise<readonly string[]> {
   const { local, repository } = place;
   const resumed = await resumeForgottenPause(place);
+  if (!isLocked(local, 'run')) {
+    // A receiver that outlived its kpipe would go on for ever, and nobody would move what it receives.
+    await stopAll(local.workspace);
+  }
   const works = readdirSync(local.work);
   for (const name of works) {
     const directory = join(local.work, name);

@@ -51,7 +51,7 @@ export function isBelowFloor(version: string): boolean {
 /** On this machine, or vouched for. */
 export function isTrusted(url: Secret, trustServer: boolean): boolean {
   const { hostname } = new URL(url.reveal());
-  return trustServer || /^(?:127\.|localhost$|\[::1\]|%2F|$)/i.test(hostname);
+  return trustServer || /^(?:127\.\d+\.\d+\.\d+$|localhost$|\[::1\]$|%2F|$)/i.test(hostname);
 }
 
 /** @throws KPIPE_REFUSED */
