@@ -22,35 +22,47 @@ const helpLines = [
 interface State {
   readonly selected: number;
   readonly opened: string | null;
+  /** The first line shown of what is opened. */
+  readonly top: number;
   readonly help: boolean;
 }
 
 type Action =
-  | { readonly kind: 'move'; readonly to: number }
+  /** `last`: how far it goes. Several keys can arrive at once, so each starts from the state before it. */
+  | { readonly kind: 'move' | 'scroll'; readonly step: 1 | -1; readonly last: number }
   | { readonly kind: 'open'; readonly key: string | null }
   | { readonly kind: 'help' };
 
 function nextState(state: State, action: Action): State {
   switch (action.kind) {
     case 'move':
-      return { ...state, selected: action.to };
+      return { ...state, selected: within(state.selected + action.step, action.last) };
+    case 'scroll':
+      return { ...state, top: within(state.top + action.step, action.last) };
     case 'open':
-      return { ...state, opened: state.help ? state.opened : action.key, help: false };
+      return { ...state, opened: state.help ? state.opened : action.key, top: 0, help: false };
     case 'help':
-      return { ...state, help: !state.help };
+      return { ...state, top: 0, help: !state.help };
   }
+}
+
+function within(index: number, last: number): number {
+  return Math.max(0, Math.min(last, index));
 }
 
 /** `kpipe replica status --watch`: the standbys, what is wrong with them, and all about one of them. */
 export function ReplicaScreen({ feed }: { readonly feed: ReplicaScreenFeed }): ReactElement {
   const model = useSyncExternalStore(feed.subscribe, feed.current);
   const { columns: width, rows: height } = useWindowSize();
-  const [state, dispatch] = useReducer(nextState, { selected: 0, opened: null, help: false });
+  const [state, dispatch] = useReducer(nextState, { selected: 0, opened: null, top: 0, help: false });
   const { exit } = useApp();
   const { isRawModeSupported } = useStdin();
   const last = Math.max(0, model.rows.length - 1);
   const selected = Math.min(state.selected, last);
   const opened = model.rows.find(({ key }) => key === state.opened);
+  const lines = state.help ? helpLines : opened?.details;
+  const room = Math.max(1, height - 3);
+  const lastTop = Math.max(0, (lines?.length ?? 0) - room);
 
   const press = (character: string): void => {
     switch (character) {
@@ -72,7 +84,8 @@ export function ReplicaScreen({ feed }: { readonly feed: ReplicaScreenFeed }): R
       if (key.ctrl && input === 'c') {
         exit('interrupted');
       } else if (key.upArrow || key.downArrow) {
-        dispatch({ kind: 'move', to: Math.max(0, Math.min(last, selected + (key.upArrow ? -1 : 1))) });
+        const step = key.upArrow ? -1 : 1;
+        dispatch(lines === undefined ? { kind: 'move', step, last } : { kind: 'scroll', step, last: lastTop });
       } else if (key.return) {
         dispatch({ kind: 'open', key: model.rows[selected]?.key ?? null });
       } else if (key.escape || key.backspace) {
@@ -85,7 +98,6 @@ export function ReplicaScreen({ feed }: { readonly feed: ReplicaScreenFeed }): R
     { isActive: isRawModeSupported },
   );
 
-  const lines = state.help ? helpLines : opened?.details;
   return (
     <Box flexDirection="column" width={width} height={height} overflow="hidden">
       <Header model={model} of={opened?.key ?? null} />
@@ -94,11 +106,11 @@ export function ReplicaScreen({ feed }: { readonly feed: ReplicaScreenFeed }): R
         {lines === undefined ? (
           <Standbys model={model} selected={selected} height={height} width={width} />
         ) : (
-          <Lines lines={lines} />
+          <Lines lines={lines.slice(Math.min(state.top, lastTop)).slice(0, room)} />
         )}
       </Box>
       <Text dimColor wrap="truncate">
-        {`${opened === undefined ? '↑↓ select  enter details' : 'esc back'}  ${otherKeys}`}
+        {`${lines === undefined ? '↑↓ select  enter details' : '↑↓ scroll  esc back'}  ${otherKeys}`}
       </Text>
     </Box>
   );
@@ -130,15 +142,13 @@ interface StandbysProps {
 /** The table, and below it as many problems as there is room for. */
 function Standbys({ model, selected, height, width }: StandbysProps): ReactElement {
   const columns = [...model.columns, { title: 'BYTES OVER TIME', dispensable: 11 }];
+  const room = Math.max(1, height - 4);
+  const first = Math.max(0, Math.min(selected - Math.floor(room / 2), model.rows.length - room));
+  const rows = model.rows.slice(first, first + room);
   return (
     <>
-      <Grid
-        columns={columns}
-        rows={model.rows.map(withTrend)}
-        width={width}
-        selected={model.rows[selected]?.key ?? null}
-      />
-      <Lines lines={model.problems.slice(0, Math.max(0, height - 4 - model.rows.length))} />
+      <Grid columns={columns} rows={rows.map(withTrend)} width={width} selected={model.rows[selected]?.key ?? null} />
+      <Lines lines={model.problems.slice(0, room - rows.length)} />
     </>
   );
 }

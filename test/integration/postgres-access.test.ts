@@ -13,6 +13,8 @@ import { probePostgres } from '../../src/lib/postgres/probe.ts';
 import { lookAtReplicas } from '../../src/lib/replication/look.ts';
 import { startPgBouncer, type PgBouncer } from '../support/pgbouncer.ts';
 import { replicationCluster, type PostgresServer } from '../support/replication-cluster.ts';
+import type { VerifyOptions } from '../../src/lib/verify/verify.ts';
+import { verifyRole } from '../../src/lib/verify/verify-role.ts';
 import { rolePipelines } from '../support/role-pipeline.ts';
 import { consumeRole, type ConsumeOptions } from '../../src/lib/roles/consume.ts';
 
@@ -159,6 +161,9 @@ describe.each(ways)('%s', (way) => {
               (select sum(next_offset)::int from kpipe.consumer_offset where topic = '${pipeline.topic}') as position`,
     );
     expect(counts).toEqual({ events: 42, orders: 40, position: 52 });
+    const verified = await verifyRole(as('searcher', pipeline.config), 'events', verifying);
+    expect(verified).toMatchObject({ balanced: true, findings: [] });
+    expect(verified.stretches.reduce((sum, { rows }) => sum + rows, 0)).toBe(42);
   });
 
   test('the writer consumes logs, makes the days ahead and drops the expired ones; the reader finds the lines', async () => {
@@ -191,6 +196,8 @@ describe.each(ways)('%s', (way) => {
     const query = { text: 'declined', sinceMs: Date.now() - 3_600_000, limit: 100 };
     const found = await searchLogs(reading.postgres!, query, new AbortController().signal);
     expect(found.lines).toHaveLength(30);
+    expect(found.server).toBe('replica');
+    expect(await verifyRole(reading, 'logs', verifying)).toMatchObject({ balanced: true, findings: [] });
     const lag = await lookAtLag(
       reading,
       lagTargets(reading, ['logs'], []),
@@ -281,6 +288,13 @@ describe.each(ways)('%s', (way) => {
     await expect(oneAs(url(login), sql)).rejects.toMatchObject({ code: '42501' });
   });
 });
+
+const verifying: VerifyOptions = {
+  deep: true,
+  signal: new AbortController().signal,
+  now: Date.now,
+  onProgress: () => undefined,
+};
 
 const options: Omit<ConsumeOptions, 'signal'> = {
   untilDrained: true,
