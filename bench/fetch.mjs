@@ -3,9 +3,9 @@
 //   kpipe sandbox up && npm run build && node bench/fetch.mjs [--records 1000000] [--rounds 3] [--sizes 300,1024]
 //
 // Each reader in a process of its own, interleaved, the log warm; 6 partitions, batches of 100 records, uncompressed;
-// checksums are checked by kpipe alone
-// (kafkajs checks none). Every record's key, value and headers are looked at. CPU is the reader's own, from its first
-// request to its last record. Reads the sandbox's kpipe.yaml (--config); works in topics of its own and removes them.
+// checksums are checked by kpipe alone (kafkajs checks none). Every record's key, value and headers are looked at. CPU is
+// the reader's own, from its first request to its last record. Reads the sandbox's kpipe.yaml (--config); works in topics
+// of its own and removes them.
 import { fork } from 'node:child_process';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
