@@ -11,10 +11,12 @@ import type { Ended } from '../support/run-kpipe.ts';
 const pipeline = await replayPipeline('events');
 const { admin, database, group, run, start, topic, firstMs } = pipeline;
 
-const json = <Result>({ stdout }: Ended): Result => JSON.parse(stdout) as Result;
+const json = ({ stdout }: Ended): unknown => JSON.parse(stdout);
+const appliedOf = (ended: Ended): ReplayApplyResult => json(ended) as ReplayApplyResult;
+const historyOf = (ended: Ended): ReplayHistoryResult => json(ended) as ReplayHistoryResult;
 /** Targets by partition; null where the partition stays. */
 const targetsOf = (ended: Ended): readonly (string | null)[] =>
-  json<ReplayPlanResult>(ended).partitions.map(({ change, targetOffset }) =>
+  (json(ended) as ReplayPlanResult).partitions.map(({ change, targetOffset }) =>
     change === 'stay' ? null : String(targetOffset),
   );
 
@@ -48,6 +50,8 @@ const storedEvents = async (): Promise<readonly unknown[]> => {
   );
   return found.rows;
 };
+const projected = async (): Promise<readonly unknown[]> =>
+  (await database.query('select id, position from public.paid order by id')).rows;
 const committed = async (): Promise<readonly string[]> =>
   (await admin.committedOffsets(group))
     .toSorted((left, right) => left.partition - right.partition)
@@ -63,9 +67,15 @@ async function expectAccounts(): Promise<void> {
   }
 }
 
+/** As `kpipe verify` sees it: offsets = rows + dead letters + duplicates + skipped, for each stretch. */
+async function expectVerified(): Promise<void> {
+  const verified = await run('verify', 'events');
+  expect(verified.code, `${verified.stdout}${verified.stderr}`).toBe(0);
+}
+
 async function drain(): Promise<void> {
   const { code, stderr } = await run('consume', 'events', '--until-drained', '--json');
-  expect(code, stderr).toBe(0);
+  expect(code, `stderr: ${stderr}`).toBe(0);
 }
 
 const members = await GroupMembers.open(pipeline.config.kafka, group);
@@ -84,7 +94,7 @@ describe('plan', () => {
   test('shows what would be read again, exits 0 and changes nothing at all', async () => {
     const untouched = await before();
     const planned = await run('replay', 'events', '--to', 'earliest', '--json');
-    expect(planned.code, planned.stderr).toBe(0);
+    expect(planned.code, `stderr: ${planned.stderr}`).toBe(0);
     expect(json(planned)).toMatchObject({
       role: 'events',
       group,
@@ -132,7 +142,7 @@ describe('plan', () => {
     ['an offset, of two', ['5', '--partition', '0', '--partition', '1'], ['5', '5']],
   ])('--to %s', async (_name, args, targets) => {
     const planned = await run('replay', 'plan', 'events', '--json', '--to', ...args);
-    expect(planned.code, planned.stderr).toBe(0);
+    expect(planned.code, `stderr: ${planned.stderr}`).toBe(0);
     expect(targetsOf(planned)).toEqual(targets);
   });
 
@@ -203,7 +213,7 @@ describe('apply', () => {
       '--yes',
       '--json',
     );
-    expect(applied.code, applied.stderr).toBe(0);
+    expect(applied.code, `stderr: ${applied.stderr}`).toBe(0);
     expect(json(applied)).toMatchObject({
       state: 'done',
       partitions: [
@@ -233,6 +243,7 @@ describe('apply', () => {
       ['0', '0', '0', '0'],
     ]);
     await expectAccounts();
+    await expectVerified();
   });
 
   test('a role that stands there already is left as it is', async () => {
@@ -241,18 +252,22 @@ describe('apply', () => {
     expect(json(applied)).toMatchObject({ id: null, state: 'nothing to do', partitions: [] });
   });
 
-  test('a table that was truncated is repaired', async () => {
+  test('tables that were truncated are repaired', async () => {
     const before = await storedEvents();
-    await database.query('truncate kpipe.events');
+    const paid = await projected();
+    expect(paid).toHaveLength(90);
+    await database.query('truncate kpipe.events, public.paid');
     expect((await run('replay', 'apply', 'events', '--to', 'earliest', '--yes')).code).toBe(0);
     await drain();
     expect(await storedEvents()).toEqual(before);
+    expect(await projected()).toEqual(paid);
     expect((await rows()).map((row) => [row.first_offset, row.stored, row.duplicates])).toEqual([
       ['0', '60', '0'],
       ['0', '30', '0'],
       ['0', '0', '0'],
     ]);
     await expectAccounts();
+    await expectVerified();
   });
 });
 
@@ -261,14 +276,14 @@ describe('undo and history', () => {
     await run('replay', 'apply', 'events', '--to', '25', '--partition', '0', '--yes');
     expect(await positions()).toEqual(['25', '30', '0']);
     const undone = await run('replay', 'undo', '--yes', '--json');
-    expect(undone.code, undone.stderr).toBe(0);
+    expect(undone.code, `stderr: ${undone.stderr}`).toBe(0);
     expect(json(undone)).toMatchObject({
       state: 'done',
       partitions: [{ partition: 0, from: '25', to: '60', position: '60', committedOffset: '60' }],
     });
     expect(await positions()).toEqual(['60', '30', '0']);
     expect(await committed()).toEqual(['60', '30', '0']);
-    const { replays } = json<ReplayHistoryResult>(await run('replay', 'history', '--json'));
+    const { replays } = historyOf(await run('replay', 'history', '--json'));
     expect(replays.slice(0, 2).map(({ kind, state }) => [kind, state])).toEqual([
       ['undo', 'done'],
       ['replay', 'undone'],
@@ -277,10 +292,10 @@ describe('undo and history', () => {
   });
 
   test('an older one only after the later ones of its partitions', async () => {
-    const older = json<ReplayApplyResult>(
+    const older = appliedOf(
       await run('replay', 'apply', 'events', '--to', '25', '--partition', '0', '--yes', '--json'),
     );
-    const newer = json<ReplayApplyResult>(
+    const newer = appliedOf(
       await run('replay', 'apply', 'events', '--to', '10', '--partition', '0', '--yes', '--json'),
     );
     const refused = await run('replay', 'undo', older.id ?? '', '--yes');
@@ -296,7 +311,7 @@ describe('undo and history', () => {
   test('what has passed its old position again stays; what was left out is read after all', async () => {
     await run('replay', 'apply', 'events', '--to', '55', '--partition', '0', '--yes');
     await drain();
-    const undone = json<ReplayApplyResult>(await run('replay', 'undo', '--yes', '--json'));
+    const undone = appliedOf(await run('replay', 'undo', '--yes', '--json'));
     expect(undone.state).toBe('nothing to do');
     expect(await positions()).toEqual(['60', '30', '0']);
   });
@@ -305,7 +320,7 @@ describe('undo and history', () => {
 describe('while consumers run', () => {
   test('apply refuses; with --pause-role they step aside and come back', async () => {
     const before = await storedEvents();
-    const consumer = start('consume', 'events', '--json');
+    const consumer = start('consume', 'events', '--json', '--metrics-port', '0');
     const present = await vi.waitUntil(
       async () => {
         const ids = await members.ids();
@@ -322,12 +337,15 @@ describe('while consumers run', () => {
     expect(await positions()).toEqual(['60', '30', '0']);
 
     const applied = await run('replay', 'apply', 'events', '--to', 'earliest', '--pause-role', '--yes', '--json');
-    expect(applied.code, applied.stderr).toBe(0);
+    expect(applied.code, `stderr: ${applied.stderr}`).toBe(0);
     await consumer.shows(/coming back/);
     await vi.waitUntil(async () => (await positions()).join() === '60,30,0', { timeout: 60_000, interval: 200 });
+    const [, url] = await consumer.shows(/health and metrics: (http:[^/]*\/\/[^/]+)\//);
+    const metrics = await (await fetch(`${url}/metrics`)).text();
+    expect(metrics).toMatch(/kpipe_assigned_partitions\{[^}]*\} 3/);
     consumer.child.kill('SIGTERM');
     const ended = await consumer.ended;
-    expect(ended.code, ended.stderr).toBe(0);
+    expect(ended.code, `stderr: ${ended.stderr}`).toBe(0);
     expect(json(ended)).toMatchObject({ totals: { records: 90, stored: 0, duplicates: 90 } });
     expect(await storedEvents()).toEqual(before);
     expect((await admin.listGroups()).map((each) => each.group)).not.toContain(`kpipe.pause.${group}`);

@@ -22,6 +22,7 @@ export interface ReplayPipeline {
   /** How many records each partition has. */
   readonly records: readonly number[];
   readonly database: Client;
+  readonly databaseUrl: string;
   /** Runs kpipe to its end. */
   readonly run: (...args: readonly string[]) => Promise<Ended>;
   /** Starts kpipe; what is left of it ends with the test. */
@@ -31,6 +32,13 @@ export interface ReplayPipeline {
 }
 
 const counts = [60, 30, 0] as const;
+
+const projections = `
+    projections:
+      - match: {type: 'order.*'}
+        table: public.paid
+        key: {id: {from: id, type: text}}
+        columns: {position: {from: data.index, type: bigint}}`;
 
 /** Call it at the top level of a test file. */
 export async function replayPipeline(role: ReplayPipeline['role']): Promise<ReplayPipeline> {
@@ -55,7 +63,7 @@ roles:
     topic: ${topic}
     group: ${group}
     deadLetters: ${topic}.dlq
-    batch: {maxRows: 10, maxBytes: 1MB, maxWait: 50ms}
+    batch: {maxRows: 10, maxBytes: 1MB, maxWait: 50ms}${role === 'events' ? projections : ''}
 postgres: {primary: 'postgres://kpipe:\${file:${passwordFile}}@${host}:${port}/${name}'}
 bigquery: {project: ${project}, dataset: ${topic.replaceAll('-', '_')}, table: events, endpoint: ${endpoint}, grpcEndpoint: '${grpcEndpoint}'}
 contexts:
@@ -97,6 +105,7 @@ contexts:
     firstMs,
     records: counts,
     database,
+    databaseUrl: url,
     run,
     start: (...args) => {
       const started = runProgram(process.execPath, [`${root}bin/run.js`, ...args, '-c', file], directory.options);

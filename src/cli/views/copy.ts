@@ -1,5 +1,5 @@
 import { formatCount, formatDuration, formatSize } from '../../lib/config/units.ts';
-import type { CopyPlan, CopyResult } from '../../lib/copy/copy.ts';
+import type { CopyPlan, CopyResult } from '../../lib/copy/copy-run.ts';
 import type { View } from '../base-command.ts';
 import { dim, ok, strong, warn, type Line } from '../output/text.ts';
 

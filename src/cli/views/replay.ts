@@ -1,5 +1,5 @@
 import { formatCount, formatDuration, formatSize } from '../../lib/config/units.ts';
-import type { ReplayResult } from '../../lib/replay/apply.ts';
+import type { ReplayResult } from '../../lib/replay/carry-out.ts';
 import type { HistoryItem, ReplayHistory } from '../../lib/replay/history.ts';
 import type { PartitionPlan, ReplayPlan } from '../../lib/replay/plan.ts';
 import type { View } from '../base-command.ts';

@@ -5,7 +5,7 @@ import { consentFlags, consentOf } from '../../cli/replay-consent.ts';
 import { positionOption, replayFlags, replayRequest } from '../../cli/replay-flags.ts';
 import { replayResultView } from '../../cli/views/replay.ts';
 import { KpipeError } from '../../lib/errors.ts';
-import type { ReplayResult } from '../../lib/replay/apply.ts';
+import type { ReplayResult } from '../../lib/replay/carry-out.ts';
 
 export type ReplayApplyResult = ReplayResult;
 

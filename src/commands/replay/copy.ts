@@ -3,7 +3,7 @@ import { Args, Flags } from '@oclif/core';
 import { KpipeCommand } from '../../cli/base-command.ts';
 import { copyPlanLines, copyView } from '../../cli/views/copy.ts';
 import { parseRecordRate } from '../../lib/config/units.ts';
-import type { CopyPlan, CopyResult } from '../../lib/copy/copy.ts';
+import type { CopyPlan, CopyResult } from '../../lib/copy/copy-run.ts';
 import { KpipeError } from '../../lib/errors.ts';
 
 export type ReplayCopyResult = CopyResult;

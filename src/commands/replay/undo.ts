@@ -4,7 +4,7 @@ import { KpipeCommand } from '../../cli/base-command.ts';
 import { consentFlags, consentOf } from '../../cli/replay-consent.ts';
 import { replayFlags } from '../../cli/replay-flags.ts';
 import { replayResultView } from '../../cli/views/replay.ts';
-import type { ReplayResult } from '../../lib/replay/apply.ts';
+import type { ReplayResult } from '../../lib/replay/carry-out.ts';
 
 export type ReplayUndoResult = ReplayResult;
 

@@ -1,5 +1,5 @@
 import type { CopyEntry } from '../copy/copy-entry.ts';
-import { truthOf } from './apply.ts';
+import { truthOf } from './truth.ts';
 import { isOpen, type JournalEntry, type JournalStory } from './journal.ts';
 import type { ReplayObservation } from './observation.ts';
 

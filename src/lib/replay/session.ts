@@ -8,7 +8,7 @@ import { openKafkaAdmin } from '../kafka/admin.ts';
 import { openJournalLog } from '../kafka/journal-log.ts';
 import { lagTargets } from '../offsets/targets.ts';
 import { openReplayPositions, type ReplayPositions } from '../postgres/replay-positions.ts';
-import type { ReplayEdges } from './apply.ts';
+import type { ReplayEdges } from './carry-out.ts';
 import type { ReplayRole } from './observe.ts';
 
 /** A role of kpipe.yaml. @throws KPIPE_USAGE with the nearest name */

@@ -1,5 +1,5 @@
 import { KpipeError } from '../errors.ts';
-import { truthOf } from './apply.ts';
+import { truthOf } from './truth.ts';
 import { isOpen, laterThan, newestUndoable, storyOf, type JournalMove, type JournalStory } from './journal.ts';
 import type { PartitionSituation, ReplayObservation } from './observation.ts';
 import { planReplay, type ReplayPlan, type ResolvedTarget } from './plan.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
 import { formatCommitMark, replayOfCommit } from '../../../src/lib/replay/commit-mark.ts';
-import { truthOf } from '../../../src/lib/replay/apply.ts';
+import { truthOf } from '../../../src/lib/replay/truth.ts';
 import type { JournalEntry, JournalMove } from '../../../src/lib/replay/journal.ts';
 import type { ReplayObservation } from '../../../src/lib/replay/observation.ts';
 import { planUndo } from '../../../src/lib/replay/undo.ts';
