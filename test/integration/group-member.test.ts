@@ -1,3 +1,4 @@
+import kafkajs from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test, vi } from 'vitest';
 
 import { parseConfig, type KafkaConfig } from '../../src/lib/config/load.ts';
@@ -335,6 +336,49 @@ describe('which protocol', () => {
     const c = await Member.join('c', [], { group: newGroup, protocol: 'auto' });
     await shared(c);
     expect(await admin.describeGroup(newGroup)).toMatchObject({ protocol: 'consumer', state: 'Stable' });
+  });
+
+  test('members of both share one group, which the brokers convert', async () => {
+    const group = uniqueTopic('group');
+    const events: string[] = [];
+    const classic = await Member.join('classic', events, { group, protocol: 'classic' });
+    await shared(classic);
+    const consumer = await Member.join('consumer', events, { group, protocol: 'consumer' });
+    await shared(classic, consumer);
+    for (const partition of classic.held) {
+      expect(classic.count('assigned', partition)).toBe(1);
+      await classic.assignments.get(partition)!.commit(BigInt(partition));
+    }
+    for (const partition of consumer.held) {
+      expect(ofPartition(events, partition).at(-3)).toBe(`classic released ${partition}`);
+      await consumer.assignments.get(partition)!.commit(BigInt(partition));
+    }
+    await consumer.stop();
+    await shared(classic);
+  });
+
+  test('a group of kafkajs assigns in another way: the newcomer ends, and says what to do', async () => {
+    const group = uniqueTopic('group');
+    const other = new kafkajs.Kafka({
+      brokers: [...brokers],
+      logLevel: kafkajs.logLevel.NOTHING,
+      retry: { retries: 10 },
+    });
+    const consumer = other.consumer({ groupId: group });
+    onTestFinished(() => consumer.disconnect());
+    await consumer.connect();
+    await consumer.subscribe({ topic });
+    await consumer.run({ eachMessage: () => Promise.resolve() });
+    await vi.waitFor(
+      async () => expect((await admin.describeGroup(group)).members[0]?.assignment).toHaveLength(partitions),
+      20_000,
+    );
+    const a = await Member.join('a', [], { group, protocol: 'auto' });
+    await a.ended;
+    expect(a.error).toMatchObject({
+      code: 'KPIPE_KAFKA_FAILED',
+      next: expect.stringContaining('stop them first') as string,
+    });
   });
 });
 
