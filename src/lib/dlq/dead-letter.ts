@@ -106,7 +106,7 @@ export function placeText({ topic, partition, offset }: Place): string {
 
 /** The place that a text such as `events/3@1042` or `events-3@1042` names; null when it names none. */
 export function parsePlace(text: string): Place | null {
-  const match = /^(.+)[/-](\d{1,9})@(\d{1,19})$/.exec(text);
+  const match = /^([\w.-]{1,249})[/-](\d{1,9})@(\d{1,19})$/.exec(text);
   return match === null ? null : placeOf(match[1] ?? null, match[2] ?? null, match[3] ?? null);
 }
 
