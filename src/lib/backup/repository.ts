@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import {
   createReadStream,
   createWriteStream,
@@ -120,7 +120,7 @@ export class DirectoryRepository implements BackupRepository {
     const left = names(join(this.#root, 'backups')).filter((name) => name.endsWith('.partial'));
     left.forEach((name) => rmSync(join(this.#root, 'backups', name), { recursive: true, force: true }));
     names(join(this.#root, 'wal'))
-      .filter((name) => name.endsWith('.writing'))
+      .filter((name) => name.endsWith('.writing') && isOld(join(this.#root, 'wal', name)))
       .forEach((name) => rmSync(join(this.#root, 'wal', name), { force: true }));
     return left.map((name) => name.slice(0, -'.partial'.length));
   }
@@ -140,7 +140,8 @@ export class DirectoryRepository implements BackupRepository {
   async writeWal(name: string, source: Readable): Promise<StoredFile> {
     const directory = join(this.#root, 'wal');
     mkdirSync(directory, { recursive: true, mode: 0o700 });
-    const temporary = join(directory, `${name}.${process.pid}.writing`);
+    // Two kpipes, or two parts of one, may move the same segment at once: both write the same, one rename is the last.
+    const temporary = join(directory, `${name}.${randomUUID()}.writing`);
     const stored = await writeDurably(temporary, name, source);
     renameSync(temporary, join(directory, name));
     await syncDirectory(directory);
@@ -180,6 +181,11 @@ export class DirectoryRepository implements BackupRepository {
     }
     return join(this.#root, 'backups', id);
   }
+}
+
+/** Nobody is still writing it: a segment takes seconds. */
+function isOld(path: string): boolean {
+  return Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now()) > 3_600_000;
 }
 
 export async function freeBytesAt(directory: string): Promise<number> {
