@@ -1,6 +1,6 @@
 import { formatDuration } from '../lib/config/units.ts';
 import type { Look, Pace } from '../lib/offsets/follow.ts';
-import type { ReplicaReport, StandbyReport } from '../lib/replication/report.ts';
+import type { ReplicaProblem, ReplicaReport, StandbyReport } from '../lib/replication/report.ts';
 import { escapeControls } from './output/escape.ts';
 import type { Line, Span } from './output/text.ts';
 import { primaryLine, problemLines, standbyCells, standbyColumns, type ReplicaColumn } from './views/replica.ts';
@@ -94,25 +94,28 @@ export class ReplicaScreenFeed {
       observedAt: report.observedAt.replace(/^.*T([\d:]+).*$/, '$1Z'),
       failure: null,
       primary: flat(primaryLine(report.primary), 'plain'),
-      rows: report.standbys.map((standby) => this.#row(standby)),
-      problems: [
-        ...report.problems.flatMap((problem) => {
-          const [what = '', next = ''] = problemLines(problem);
-          return [flat(what, 'bad'), flat(next, 'plain')];
-        }),
-        ...report.notes.map((note) => flat(`· ${note}`, 'dim')),
-      ],
+      rows: report.standbys.map((standby) => this.#row(standby, report)),
+      problems: [...report.problems.flatMap(problemSpans), ...report.notes.map((note) => flat(`· ${note}`, 'dim'))],
     };
   }
 
-  #row(standby: StandbyReport): ScreenRow {
+  #row(standby: StandbyReport, { problems }: ReplicaReport): ScreenRow {
     return {
       key: escapeControls(standby.name),
       cells: standbyCells(standby).map(({ tone, text }) => ({ tone, text: escapeControls(text) })),
       trend: this.#trends.get(standby.name) ?? [],
-      details: Object.entries(standby).flatMap(([name, value]) => detailLines(name, value)),
+      details: [
+        ...problems.filter((problem) => problem.standby === standby.name).flatMap(problemSpans),
+        ...Object.entries(standby).flatMap(([name, value]) => detailLines(name, value)),
+      ],
     };
   }
+}
+
+/** What is wrong, and below it what to do. */
+function problemSpans(problem: ReplicaProblem): readonly Span[] {
+  const [what = '', next = ''] = problemLines(problem);
+  return [flat(what, 'bad'), flat(next, 'plain')];
 }
 
 function detailLines(name: string, value: unknown): readonly Span[] {

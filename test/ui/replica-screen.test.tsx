@@ -9,6 +9,9 @@ import type { ReplicaReport } from '../../src/lib/replication/report.ts';
 import { ReplicaScreen } from '../../src/ui/replica-screen.tsx';
 import { behindBy, declared, observation, primary, sender, standby } from '../unit/replication/replication-fixtures.ts';
 
+// Frames take their time where many tests run at once.
+vi.setConfig({ testTimeout: 60_000 });
+
 const keys = { up: '\u001b[A', down: '\u001b[B', enter: '\r', escape: '\u001b' } as const;
 
 /** replica1 is well, replica2 is paused; its name tries to reach the terminal. */
@@ -61,11 +64,13 @@ test('a row opens to everything that is known of the standby', async () => {
   await shows(/› replica2/);
   screen.stdin.write(keys.enter);
   const details = await shows(/timeline\s+1\n/);
+  expect(details).toContain('! replica2: PAUSED');
+  expect(details).not.toContain('! replica1');
   expect(details).toMatch(/systemIdentifier\s+7711254786906541345\n/);
   expect(details).not.toContain('BEHIND');
   // More than there are lines: the rest is below.
   screen.stdin.write(keys.down);
-  await vi.waitFor(() => expect(screen.lastFrame()).not.toMatch(/^name /m), { timeout: 20_000 });
+  await vi.waitFor(() => expect(screen.lastFrame()).not.toContain('! replica2'), { timeout: 20_000 });
   for (let step = 0; step < 30; step += 1) {
     screen.stdin.write(keys.down);
   }
