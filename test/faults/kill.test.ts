@@ -5,6 +5,7 @@ import { killInstant } from '../support/fault-instants.ts';
 import { faultPipeline, type FaultPipeline } from '../support/fault-pipeline.ts';
 import { eventMaker, logMaker, type RecordMaker } from '../support/fault-records.ts';
 import { faultRounds, faultSeed, repeatable, streamOf, type Seeded } from '../support/seeded.ts';
+import { faultSources } from '../support/source-kinds.ts';
 
 const partitions = 4;
 const seed = faultSeed();
@@ -55,39 +56,28 @@ async function killAndCheck({ pipeline, maker, rounds, recordsPerRound }: KillRu
   );
 }
 
-describe('kill -9 at any instant', async () => {
-  const events = await faultPipeline({ role: 'events', partitions });
-  const logs = await faultPipeline({ role: 'logs', partitions });
+describe.each(faultSources())('kill -9 at any instant, reading by $kind', async ({ kind, share }) => {
+  const events = await faultPipeline({ role: 'events', partitions, source: kind });
+  const logs = await faultPipeline({ role: 'logs', partitions, source: kind });
+  const rounds = Math.ceil(faultRounds(20) * share);
 
   test(
     'events: every record has one effect, in the order of its key',
     async () => {
-      const rounds = faultRounds(20);
-      await repeatable('events', seed, rounds, async () => {
-        await killAndCheck({
-          pipeline: events,
-          maker: eventMaker,
-          rounds,
-          recordsPerRound: 2000,
-        });
+      await repeatable(`events, ${kind}`, seed, faultRounds(20), async () => {
+        await killAndCheck({ pipeline: events, maker: eventMaker, rounds, recordsPerRound: 2000 });
       });
     },
-    60_000 + faultRounds(20) * 30_000,
+    60_000 + rounds * 60_000,
   );
 
   test(
     'logs: every record is one line',
     async () => {
-      const rounds = Math.ceil(faultRounds(20) / 4);
-      await repeatable('logs', seed, faultRounds(20), async () => {
-        await killAndCheck({
-          pipeline: logs,
-          maker: logMaker,
-          rounds,
-          recordsPerRound: 2000,
-        });
+      await repeatable(`logs, ${kind}`, seed, faultRounds(20), async () => {
+        await killAndCheck({ pipeline: logs, maker: logMaker, rounds: Math.ceil(rounds / 4), recordsPerRound: 2000 });
       });
     },
-    60_000 + faultRounds(20) * 30_000,
+    60_000 + rounds * 60_000,
   );
 });

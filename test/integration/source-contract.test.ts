@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, test, vi } fr
 
 import { KpipeError } from '../../src/lib/errors.ts';
 import { AssignmentLostError } from '../../src/lib/ports.ts';
+import { startAclBroker } from '../support/acl-broker.ts';
 import { rawCodecs } from '../support/raw-batches.ts';
 import { numbered, sendIn, SourceLab } from '../support/source-lab.ts';
 import { uniqueTopic } from '../support/servers.ts';
@@ -58,6 +59,11 @@ beforeAll(async () => {
     await lab.produceRaw(compacted.topic, records, round % 2 === 0 ? 'none' : 'gzip');
   }
   return () => lab.close();
+});
+
+const guardedBroker = startAclBroker();
+afterAll(async () => {
+  await (await guardedBroker).stop();
 });
 
 describe.each(sourceKinds)('source %s', (kind) => {
@@ -741,6 +747,41 @@ describe.each(sourceKinds)('source %s', (kind) => {
       const { code } = await failureOf(member);
       expect(code).toBe('KPIPE_TOPIC_RECREATED');
       expect(trial.ledger.values(0)).toEqual(numbered('old', 10));
+    });
+  });
+
+  describe('run() ends, on brokers with access control,', () => {
+    let guarded: SourceLab;
+    beforeAll(async () => {
+      // It was started long ago, and may still be on its way.
+      const { address } = await guardedBroker;
+      guarded = await vi.waitFor(() => SourceLab.open(kind, [address]), { timeout: 60_000, interval: 500 });
+    });
+    afterEach(async () => {
+      expect(await guarded.endTrials()).toEqual([]);
+    });
+    afterAll(() => guarded.close());
+
+    test.each(['topic', 'group'] as const)('when it may not read the %s', async (what) => {
+      const trial = await guarded.trial(1);
+      await guarded.produce(trial.topic, 0, ['a']);
+      const name = trial[what];
+      await guarded.deny(what, name);
+      const failure = await failureOf(await trial.join());
+      expect(failure.message).toMatch(/authori[sz]/i);
+      expect([failure.message, ...Object.values(failure.where)].join(' ')).toContain(name);
+      expect(trial.ledger.values(0)).toEqual([]);
+    });
+
+    promised('when it may not read the topic any more', null, async () => {
+      const trial = await guarded.trial(1);
+      await guarded.produce(trial.topic, 0, ['a']);
+      const member = await trial.join();
+      await trial.caughtUp(member);
+      await guarded.deny('topic', trial.topic);
+      await guarded.produce(trial.topic, 0, ['b']);
+      // A fetch that waited at the broker when the right was taken may still be answered.
+      expect((await failureOf(member)).message).toMatch(/authori[sz]/i);
     });
   });
 });

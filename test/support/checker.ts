@@ -60,16 +60,16 @@ interface StoredRow {
 export class DeliveryChecker {
   readonly #pipeline: FaultPipeline;
   readonly #producer: JournalledProducer;
-  readonly #deadLetters: TopicReader;
+  /** Opened with the first check, when the brokers are in order. */
+  #deadLetters: TopicReader | null = null;
   readonly #partitions: PartitionModel[];
   /** The last event of each account so far; null: it is closed. */
   readonly #accounts = new Map<string, Account | null>();
   readonly #balances = new Map<string, { total: number; events: number }>();
 
-  private constructor(pipeline: FaultPipeline, producer: JournalledProducer, deadLetters: TopicReader) {
+  private constructor(pipeline: FaultPipeline, producer: JournalledProducer) {
     this.#pipeline = pipeline;
     this.#producer = producer;
-    this.#deadLetters = deadLetters;
     this.#partitions = Array.from({ length: pipeline.partitions }, () => ({
       position: 0n,
       stored: 0,
@@ -83,7 +83,7 @@ export class DeliveryChecker {
     if (pipeline.role === 'events') {
       await pipeline.database.query(watchEffects);
     }
-    return new DeliveryChecker(pipeline, producer, await pipeline.openReader(pipeline.deadLetterTopic));
+    return new DeliveryChecker(pipeline, producer);
   }
 
   /** After a kill: everything below the positions has had its one effect, and nothing else has. @throws DeliveryViolation */
@@ -299,10 +299,12 @@ export class DeliveryChecker {
 
   /** `so far`: those below the positions are there, and none that is no dead letter. `exactly`: no others are. */
   async #checkDeadLetters(extent: 'so far' | 'exactly'): Promise<CheckReport> {
-    await this.#deadLetters.caughtUp();
-    const { topic } = this.#pipeline;
+    const { topic, deadLetterTopic, openReader } = this.#pipeline;
+    this.#deadLetters ??= await openReader(deadLetterTopic);
+    const reader = this.#deadLetters;
+    await reader.caughtUp();
     const found = new Map<string, number>();
-    for (const record of this.#deadLetters.records) {
+    for (const record of reader.records) {
       const header = (name: string): string => record.headers.get(name) ?? `no header ${name}`;
       equal(header('__connect.errors.topic'), topic, 'topic of a dead letter');
       const partition = Number(header('__connect.errors.partition'));
@@ -335,7 +337,7 @@ export class DeliveryChecker {
       stored: sum(({ stored }) => stored),
       duplicates: sum(({ duplicates }) => duplicates),
       deadLetters: sum(({ deadLetters }) => deadLetters),
-      repeatedDeadLetters: this.#deadLetters.records.length - found.size,
+      repeatedDeadLetters: reader.records.length - found.size,
     };
   }
 }

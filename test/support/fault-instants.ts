@@ -25,8 +25,9 @@ export async function whileRunning(
   consumers: readonly Running[],
   what: string,
   holds: () => Promise<boolean>,
+  timeoutMs = 60_000,
 ): Promise<void> {
-  const deadline = performance.now() + 60_000;
+  const deadline = performance.now() + timeoutMs;
   const over = Promise.race(
     consumers.map(async ({ ended }) => {
       const { code, signal, stderr } = await ended;
@@ -36,7 +37,8 @@ export async function whileRunning(
   over.catch(() => undefined);
   while (!(await Promise.race([holds(), over]))) {
     if (performance.now() > deadline) {
-      throw new Error(`after 60 s: not ${what}`);
+      const said = consumers.map(({ pid, output }) => `${pid}: ${output().slice(-2000)}`).join('\n');
+      throw new Error(`after ${timeoutMs / 1000} s: not ${what}; the consumers have said\n${said}`);
     }
     await Promise.race([sleep(5), over]);
   }

@@ -8,10 +8,14 @@ import { GroupMembers } from './group-members.ts';
 import { JournalledProducer } from './journalled-producer.ts';
 import { pipelineDirectory } from './pipeline-file.ts';
 import { kpipe, root, runProgram, type Running } from './run-kpipe.ts';
-import { createDatabase, uniqueTopic } from './servers.ts';
+import { createDatabase, uniqueTopic, type TestServers } from './servers.ts';
+import { faultSources, kafkaSections, type SourceKind } from './source-kinds.ts';
 import type { RecordMaker } from './fault-records.ts';
 import type { Seeded } from './seeded.ts';
 import { TopicReader } from './topic-reader.ts';
+
+/** The shortest that brokers allow by default. */
+const shortSessionMs = 6000;
 
 export type FaultRole = 'events' | 'logs' | 'analytics';
 
@@ -21,6 +25,10 @@ export interface FaultPipelineOptions {
   readonly maxRows?: number;
   readonly drainDeadline?: string;
   readonly statementTimeout?: string;
+  /** How it reads; by default as the fault tests' first source does. */
+  readonly source?: SourceKind;
+  /** Instead of those of the test run, for tests that stop some. */
+  readonly servers?: TestServers;
   /** Where kpipe finds PostgreSQL, when not straight at the server. */
   readonly postgres?: { readonly host: string; readonly port: number };
 }
@@ -36,6 +44,8 @@ export interface FaultPipeline {
   readonly kafka: Kafka;
   readonly admin: Admin;
   readonly members: GroupMembers;
+  /** How long the group waits for a member that is silent. */
+  readonly sessionMs: number;
   /** The test's own connection, past any proxy. */
   readonly database: Client;
   readonly databaseUrl: string;
@@ -43,6 +53,8 @@ export interface FaultPipeline {
   readonly openReader: (topic: string) => Promise<TopicReader>;
   /** Another connection to the test's database; closed after the file. */
   readonly connect: () => Promise<Client>;
+  /** The partitions whose stored position is before the log's end. */
+  readonly behind: () => Promise<readonly number[]>;
   /** `kpipe consume ROLE`, in a process of its own. */
   readonly consume: (...flags: string[]) => Running;
 }
@@ -50,8 +62,9 @@ export interface FaultPipeline {
 /** Call it at the top level of a test file. What it starts ends with the file; a consumer that is left, with its test. */
 export async function faultPipeline(options: FaultPipelineOptions): Promise<FaultPipeline> {
   const { role, partitions } = options;
-  const servers = inject('servers');
-  const database = await createDatabase();
+  const servers = options.servers ?? inject('servers');
+  const database = await createDatabase(servers);
+  const source = options.source ?? faultSources()[0].kind;
   const directory = pipelineDirectory();
   const topic = uniqueTopic(`fault-${role}`);
   const group = uniqueTopic(`fault-${role}-group`);
@@ -59,13 +72,17 @@ export async function faultPipeline(options: FaultPipelineOptions): Promise<Faul
   const { host, port } = options.postgres ?? servers.postgres;
   const url = `postgres://kpipe:\${file:${servers.postgres.passwordFile}}@${host}:${port}/${database.name}`;
   const dataset = topic.replaceAll('-', '_');
-  const file = directory.write(pipelineText({ ...options, servers, topic, group, deadLetterTopic, url, dataset }));
+  const file = directory.write(
+    pipelineText({ ...options, servers, source, topic, group, deadLetterTopic, url, dataset }),
+  );
   const config = loadConfig({ file, cwd: '/', env: process.env });
 
   const kafka = await createKafkaJs(config.kafka, 'fault-test');
   const admin = kafka.admin();
   await admin.connect();
   const members = await GroupMembers.open(config.kafka, group);
+  const { group: membership } = kafkaSections[source];
+  const sessionMs = membership?.protocol === 'consumer' ? await members.setSession(shortSessionMs) : shortSessionMs;
   afterAll(async () => {
     await members.evictAll();
     await members.close();
@@ -90,6 +107,17 @@ export async function faultPipeline(options: FaultPipelineOptions): Promise<Faul
     await run(['migrate', '-c', file], directory.options);
   }
 
+  const own = await connect();
+  const behind = async (): Promise<readonly number[]> => {
+    const { rows } = await own.query<{ partition: number; next_offset: string }>(
+      'select partition, next_offset from kpipe.consumer_offset where role = $1 and topic = $2',
+      [role, topic],
+    );
+    const written = new Map(rows.map((row) => [row.partition, BigInt(row.next_offset)]));
+    const ends = await admin.fetchTopicOffsets(topic);
+    return ends.flatMap(({ partition, high }) => ((written.get(partition) ?? 0n) < BigInt(high) ? [partition] : []));
+  };
+
   const running = new Set<Running>();
   afterEach(async () => {
     const left = [...running];
@@ -106,7 +134,9 @@ export async function faultPipeline(options: FaultPipelineOptions): Promise<Faul
     kafka,
     admin,
     members,
-    database: await connect(),
+    sessionMs,
+    database: own,
+    behind,
     databaseUrl: database.url,
     connect,
     openProducer: async (random, make) => {
@@ -136,7 +166,8 @@ async function run(args: readonly string[], options: Parameters<typeof kpipe>[1]
 }
 
 interface PipelineText extends FaultPipelineOptions {
-  readonly servers: ReturnType<typeof inject<'servers'>>;
+  readonly servers: TestServers;
+  readonly source: SourceKind;
   readonly topic: string;
   readonly group: string;
   readonly deadLetterTopic: string;
@@ -155,11 +186,14 @@ function pipelineText(of: PipelineText): string {
           changed_at: {from: time, type: timestamptz}
         deleteOn: [account.closed]`;
   const { bigquery } = of.servers;
+  const { source, group } = kafkaSections[of.source];
   return `
 pipeline: faults
 kafka:
   brokers: [${of.servers.brokers.join(', ')}]
-  sessionTimeout: 6s
+  sessionTimeout: ${shortSessionMs}ms
+  source: ${source}
+  group: ${JSON.stringify(group ?? {})}
 topics:
   ${of.topic}:
     partitions: ${of.partitions}

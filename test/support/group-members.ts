@@ -1,7 +1,10 @@
 import type { KafkaConfig } from '../../src/lib/config/load.ts';
 import { KafkaConnections } from '../../src/lib/kafka/connections.ts';
+import { refusalsOf } from '../../src/lib/kafka/failures.ts';
 import { coordinator, describeGroup } from '../../src/lib/kafka/group-requests.ts';
 
+/** `group.consumer.min.session.timeout.ms`, unless the brokers are told otherwise. */
+const brokersSessionMs = 45_000;
 /** The epoch by which a member of a KIP-848 group says that it goes. */
 const leaving = -1;
 
@@ -23,9 +26,21 @@ export class GroupMembers {
     return new GroupMembers(await KafkaConnections.prepare(config, 10_000), group);
   }
 
+  /** The broker that coordinates the group, as `host:port`. */
+  async coordinator(): Promise<string> {
+    const { connection } = await coordinator(this.#kafka, this.#group);
+    return `${connection.host}:${connection.port}`;
+  }
+
   async ids(): Promise<readonly string[]> {
     const { members } = await describeGroup(this.#kafka, this.#group);
     return members.map(({ memberId }) => memberId);
+  }
+
+  /** How many partitions each member has, of those that have any. */
+  async shares(): Promise<readonly number[]> {
+    const { members } = await describeGroup(this.#kafka, this.#group);
+    return members.map(({ assignment }) => assignment.length).filter((count) => count > 0);
   }
 
   async evictAll(): Promise<void> {
@@ -58,19 +73,22 @@ export class GroupMembers {
 
   /**
    * How long a KIP-848 group waits for a member that is silent; in a classic group each member says it when it joins.
-   * @throws when the brokers' bounds do not allow it
+   * Answers what the brokers' bounds leave of the wish.
    */
-  async setSession(sessionMs: number): Promise<void> {
-    const { driver } = this.#kafka;
-    const configs = [
-      {
-        name: 'consumer.session.timeout.ms',
-        configOperation: driver.IncrementalAlterConfigOperationTypes.SET,
-        value: String(sessionMs),
-      },
-    ];
-    const group = { resourceType: driver.ConfigResourceTypes.GROUP, resourceName: this.#group, configs };
-    await this.#kafka.request(await this.#kafka.any(), [driver.incrementalAlterConfigsV1.api], [group], false);
+  async setSession(sessionMs: number): Promise<number> {
+    const { ConfigResourceTypes: types, IncrementalAlterConfigOperationTypes: operations } = this.#kafka.driver;
+    const { api } = this.#kafka.driver.incrementalAlterConfigsV1;
+    const session = { name: 'consumer.session.timeout.ms', configOperation: operations.SET, value: String(sessionMs) };
+    const group = { resourceType: types.GROUP, resourceName: this.#group, configs: [session] };
+    try {
+      await this.#kafka.request(await this.#kafka.any(), [api], [group], false);
+      return sessionMs;
+    } catch (error) {
+      if (refusalsOf(error).some(({ id }) => id === 'INVALID_CONFIG')) {
+        return brokersSessionMs;
+      }
+      throw error;
+    }
   }
 
   close(): Promise<void> {

@@ -6,6 +6,8 @@ import type { FaultPipeline } from './fault-pipeline.ts';
 /** The steps of a write, in order, that a transaction of role events can be held at. */
 export const writeSteps = ['before COPY', 'inside COPY', 'after COPY', 'inside COMMIT'] as const;
 export type WriteStep = (typeof writeSteps)[number];
+/** Anywhere in a transaction of the process that `slowDown` named. */
+const slowProcess = 'slow process';
 
 /**
  * Holds kpipe's transactions at a step, from outside: triggers in the test's database ask for an advisory lock that the
@@ -34,7 +36,7 @@ export class Holds {
   }
 
   /** Resolves with the backends that are held at the step, as soon as there are so many. */
-  async held(step: WriteStep, atLeast = 1): Promise<readonly number[]> {
+  async held(step: WriteStep | typeof slowProcess, atLeast = 1): Promise<readonly number[]> {
     return vi.waitUntil(
       async () => {
         const { rows } = await this.#watch.query<{ pid: number }>(
@@ -47,6 +49,17 @@ export class Holds {
       },
       { timeout: 30_000, interval: 10 },
     );
+  }
+
+  /** Every write of this process of kpipe waits until `speedUp`. */
+  async slowDown(pid: number): Promise<void> {
+    await this.#lock.query('select pg_advisory_lock($1)', [keyOf(slowProcess)]);
+    await this.#watch.query('insert into public.slow_process values ($1)', [pid]);
+  }
+
+  async speedUp(): Promise<void> {
+    await this.#watch.query('delete from public.slow_process');
+    await this.#lock.query('select pg_advisory_unlock($1)', [keyOf(slowProcess)]);
   }
 
   async terminate(backends: readonly number[]): Promise<void> {
@@ -78,8 +91,8 @@ export class Holds {
   }
 }
 
-function keyOf(step: WriteStep): number {
-  return 1 + writeSteps.indexOf(step);
+function keyOf(step: WriteStep | typeof slowProcess): number {
+  return step === slowProcess ? 100 : 1 + writeSteps.indexOf(step);
 }
 
 const triggers = `
@@ -88,6 +101,15 @@ const triggers = `
     perform pg_advisory_xact_lock_shared(tg_argv[0]::bigint);
     return new;
   end $$;
+  create table public.slow_process (pid bigint not null);
+  create function public.hold_slow() returns trigger language plpgsql as $$
+  begin
+    if exists (select from public.slow_process where current_setting('application_name') like '%:' || pid) then
+      perform pg_advisory_xact_lock_shared(${keyOf(slowProcess)});
+    end if;
+    return null;
+  end $$;
+  create trigger hold_slow after insert on kpipe.events for each statement execute function public.hold_slow();
   create trigger hold_before_copy before update on kpipe.consumer_offset for each row
     when (old.next_offset <> new.next_offset) execute function public.hold(${keyOf('before COPY')});
   create trigger hold_inside_copy before insert on kpipe.events for each row

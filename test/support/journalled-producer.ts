@@ -28,7 +28,8 @@ export interface JournalledProducerOptions {
 export class JournalledProducer {
   readonly topic: string;
   readonly partitions: number;
-  readonly #producer: Producer;
+  readonly #kafka: Kafka;
+  #producer: Producer;
   readonly #random: Seeded;
   readonly #make: RecordMaker;
   #sent = 0;
@@ -41,14 +42,29 @@ export class JournalledProducer {
     this.#random = options.random;
     this.#make = options.make;
     this.#acked = Array.from({ length: options.partitions }, () => []);
-    // Idempotent: a retry inside the client makes no second record that the journal would not know of.
-    this.#producer = options.kafka.producer({ idempotent: true, maxInFlightRequests: 1, retry: { retries: 20 } });
+    this.#kafka = options.kafka;
+    this.#producer = this.#open();
   }
 
   static async open(options: JournalledProducerOptions): Promise<JournalledProducer> {
     const producer = new JournalledProducer(options);
     await producer.#producer.connect();
     return producer;
+  }
+
+  /** Idempotent: a retry inside the client makes no second record that the journal would not know of. */
+  #open(): Producer {
+    return this.#kafka.producer({ idempotent: true, maxInFlightRequests: 1, retry: { retries: 20 } });
+  }
+
+  /**
+   * Goes on as another producer. After brokers died kafkajs may count its sequence anew, and the broker then takes new
+   * records for old ones: acked, and not there.
+   */
+  async renew(): Promise<void> {
+    await this.#producer.disconnect();
+    this.#producer = this.#open();
+    await this.#producer.connect();
   }
 
   get sent(): number {

@@ -18,6 +18,8 @@ export interface Running {
   readonly child: ChildProcessByStdio<Writable, Readable, Readable>;
   /** Resolves with the match as soon as stdout and stderr together hold it; fails when the process ends without. */
   readonly shows: (pattern: RegExp) => Promise<RegExpExecArray>;
+  /** What it has printed so far, stdout before stderr. */
+  readonly output: () => string;
   readonly ended: Promise<Ended>;
 }
 
@@ -49,7 +51,7 @@ export function runProgram(command: string, args: readonly string[], options: Sp
       await Promise.race([once(child.stdout, 'data'), once(child.stderr, 'data'), ended]);
     }
   };
-  return { pid: child.pid ?? 0, child, shows, ended };
+  return { pid: child.pid ?? 0, child, shows, output: () => output.stdout + output.stderr, ended };
 }
 
 /** Runs bin/run.js on this Node to its end; stdin is empty. */

@@ -45,6 +45,11 @@ export function faultRounds(fallback: number): number {
   return Number.isSafeInteger(given) && given > 0 ? given : fallback;
 }
 
+/** `KPIPE_FAULT_LONG` (`npm run faults -- --long`): outages and storms take minutes. */
+export function isLongRun(): boolean {
+  return (process.env['KPIPE_FAULT_LONG'] ?? '') !== '';
+}
+
 /** Runs a test that a seed repeats: says the seed before, and in the message of a failure. */
 export async function repeatable(name: string, seed: number, rounds: number, work: () => Promise<void>): Promise<void> {
   const repeat = `npm run faults -- --seed ${seed} --rounds ${rounds}`;

@@ -72,11 +72,8 @@ export default async function provideServers(project: TestProject): Promise<() =
 async function start(): Promise<TestServers> {
   const existing = process.env['KPIPE_TEST_SANDBOX'];
   if (existing !== undefined && existing !== '') {
-    const status = await sandboxStatus(existing);
-    if (status.state !== 'up') {
-      throw new Error(`KPIPE_TEST_SANDBOX=${existing}: that sandbox is ${status.state}`);
-    }
-    return describe(existing);
+    await requireUp(existing);
+    return serversOf(existing);
   }
   await sweepAbandoned();
   const directory = mkdtempSync(join(tmpdir(), PREFIX));
@@ -98,7 +95,19 @@ async function start(): Promise<TestServers> {
     rmSync(directory, { recursive: true, force: true });
     throw error;
   }
-  return describe(directory);
+  return serversOf(directory);
+}
+
+/** On a machine that is busy a server may miss a probe. */
+async function requireUp(directory: string): Promise<void> {
+  const deadline = Date.now() + 30_000;
+  let status = await sandboxStatus(directory);
+  while (status.state === 'partial' && Date.now() < deadline) {
+    status = await sandboxStatus(directory);
+  }
+  if (status.state !== 'up') {
+    throw new Error(`KPIPE_TEST_SANDBOX=${directory}: that sandbox is ${status.state}`);
+  }
 }
 
 async function stop(directory: string): Promise<void> {
@@ -121,7 +130,8 @@ async function sweepAbandoned(): Promise<void> {
   }
 }
 
-function describe(directory: string): TestServers {
+/** What a test must know of a sandbox that runs. */
+export function serversOf(directory: string): TestServers {
   const paths = sandboxPaths(directory);
   const state = readState(paths);
   if (state === undefined || state.configPath === null) {
@@ -172,8 +182,7 @@ export interface TestDatabase {
  * Makes a database that is dropped after the file's tests; call it at the top level of a test file. A connection that is
  * still open then is a leak, and fails the file.
  */
-export async function createDatabase(): Promise<TestDatabase> {
-  const { postgres } = inject('servers');
+export async function createDatabase({ postgres } = inject('servers')): Promise<TestDatabase> {
   const name = `test_${randomBytes(6).toString('hex')}`;
   const url = (user: string, password: string, port: number, database: string): string =>
     `postgres://${user}:${password}@${postgres.host}:${port}/${database}`;

@@ -33,3 +33,32 @@ export function kafkaConfig(kind: SourceKind, brokers: readonly string[], settin
   };
   return parseConfig(JSON.stringify({ pipeline: 'test', kafka }), '/dev/null/kpipe.yaml', {}).kafka;
 }
+
+/** How kpipe reads unless kpipe.yaml says something; `auto` finds a broker that speaks KIP-848. */
+function defaultKind(): SourceKind {
+  const { kafka } = parseConfig('{pipeline: test, kafka: {brokers: localhost:9092}}', '/dev/null/kpipe.yaml', {});
+  return kafka.source === 'kafkajs' ? 'kafkajs' : 'cooperative, KIP-848';
+}
+
+export interface FaultSource {
+  readonly kind: SourceKind;
+  /** How much of a test's rounds it goes through. */
+  readonly share: number;
+}
+
+/** By `KPIPE_FAULT_SOURCE` (`npm run faults -- --source`): kafkajs, classic or consumer; else the default in full, and less of the others. */
+export function faultSources(): readonly [FaultSource, ...FaultSource[]] {
+  const named = { kafkajs: 'kafkajs', classic: 'cooperative, classic', consumer: 'cooperative, KIP-848' } as const;
+  const asked = process.env['KPIPE_FAULT_SOURCE'] ?? '';
+  if (asked !== '') {
+    if (!Object.hasOwn(named, asked)) {
+      throw new Error(`KPIPE_FAULT_SOURCE=${asked} is none of ${Object.keys(named).join(', ')}`);
+    }
+    return [{ kind: named[asked as keyof typeof named], share: 1 }];
+  }
+  const main = defaultKind();
+  return [
+    { kind: main, share: 1 },
+    ...sourceKinds.filter((kind) => kind !== main).map((kind) => ({ kind, share: 0.25 })),
+  ];
+}

@@ -231,8 +231,7 @@ export class SourceLab {
   async shortenSession(group: string, sessionMs: number): Promise<void> {
     if (kafkaSections[this.kind].group?.protocol === 'consumer') {
       const members = await GroupMembers.open(this.config, group);
-      // Brokers that were not set up for it wait for 45 s, and so does the test then.
-      await members.setSession(sessionMs).catch(() => undefined);
+      await members.setSession(sessionMs);
       await members.close();
     }
   }
@@ -248,6 +247,28 @@ export class SourceLab {
       },
       { timeout: 60_000, interval: 200 },
     );
+  }
+
+  /** Nobody may read the topic, or by the group, from now on. */
+  async deny(what: 'topic' | 'group', name: string): Promise<void> {
+    const { default: kafkajs } = await import('kafkajs');
+    const { AclOperationTypes: operations, AclPermissionTypes: permissions } = kafkajs;
+    const acl = {
+      resourceType: kafkajs.AclResourceTypes[what === 'topic' ? 'TOPIC' : 'GROUP'],
+      resourceName: name,
+      resourcePatternType: kafkajs.ResourcePatternTypes.LITERAL,
+      principal: 'User:ANONYMOUS',
+      host: '*',
+    };
+    const admin = this.kafka.admin();
+    await admin.connect();
+    await admin.createAcls({
+      acl: [
+        { ...acl, operation: operations.ALL, permissionType: permissions.ALLOW },
+        { ...acl, operation: operations.READ, permissionType: permissions.DENY },
+      ],
+    });
+    await admin.disconnect();
   }
 
   /** As `kafka-delete-records` does. */
