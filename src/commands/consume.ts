@@ -44,9 +44,9 @@ The first SIGINT or SIGTERM writes what was read and leaves, the second ends at 
       description: 'serve /livez, /readyz and /metrics (Prometheus) there; 0 takes a free port',
     }),
     'metrics-host': Flags.string({
-      default: '127.0.0.1',
       helpValue: 'ADDRESS',
-      description: 'address that they are served on',
+      dependsOn: ['metrics-port'],
+      description: 'address that they are served on (default: 127.0.0.1)',
     }),
   };
   static override examples = [
@@ -69,7 +69,7 @@ The first SIGINT or SIGTERM writes what was read and leaves, the second ends at 
       skipLost: flags['skip-lost'],
       acceptRecreated: flags['accept-recreated'],
       instanceId: flags['instance-id'],
-      metrics: port === undefined ? null : { port, host: flags['metrics-host'] },
+      metrics: port === undefined ? null : { port, host: flags['metrics-host'] ?? '127.0.0.1' },
       reportEveryMs: flags['report-every'] ?? (live === null ? 10_000 : 1000),
       onReport: (report) =>
         live === null
