@@ -214,7 +214,7 @@ export function redriveView(report: RedriveReport, view: View): string {
     return view.line(dim(`dry run: nothing was written (${formatCount(planned)} would be redriven)`));
   }
   const last = redriven.at(-1);
-  const head = left === 0 ? ok('redriven') : warn(interrupted ? 'interrupted' : 'stopped');
+  const head = left + report.unsure === 0 ? ok('redriven') : warn(interrupted ? 'interrupted' : 'stopped');
   return [
     ...(planned === 0
       ? []
@@ -233,6 +233,13 @@ export function redriveView(report: RedriveReport, view: View): string {
           ] as Line,
         ]),
     ...(left > 0 ? [dim(`  ${formatCount(left)} are left: the next redrive goes on with them`)] : []),
+    ...(report.unsure > 0
+      ? [
+          warn(
+            `  of ${formatCount(report.unsure)} the commit's answer was lost: the next redrive finds out, and repeats none`,
+          ),
+        ]
+      : []),
     ...(redrivenMeanwhile > 0
       ? [dim(`  ${formatCount(redrivenMeanwhile)} had been redriven by somebody else meanwhile`)]
       : []),

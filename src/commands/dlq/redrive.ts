@@ -69,11 +69,11 @@ export default class DlqRedrive extends KpipeCommand {
   }
 }
 
-function exitCodeOf({ interrupted, left, redriven, notRedriven }: RedriveReport): ExitCode {
+function exitCodeOf({ interrupted, left, unsure, redriven, notRedriven }: RedriveReport): ExitCode {
   if (interrupted) {
     return 130;
   }
-  if (left > 0 || notRedriven.some(({ why }) => why !== 'quarantined')) {
+  if (left + unsure > 0 || notRedriven.some(({ why }) => why !== 'quarantined')) {
     return 5;
   }
   return redriven.length === 0 && notRedriven.length > 0 ? 4 : 0;

@@ -34,6 +34,8 @@ export interface RedriveReport {
   readonly redrivenMeanwhile: number;
   /** Of the planned, not touched: for the next redrive. */
   readonly left: number;
+  /** The answer to their last commit was lost, and Kafka with it: the next redrive finds out, and does not repeat them. */
+  readonly unsure: number;
   /** Match, but beyond --max. */
   readonly beyondMax: number;
   readonly alreadyRedriven: number;
@@ -88,13 +90,14 @@ class Progress {
   readonly redriven: Redriven[] = [];
   readonly notRedriven: NotRedriven[] = [];
   redrivenMeanwhile = 0;
+  unsure = 0;
   stoppedBy: KpipeError | null = null;
 }
 
 function reportOf(plan: RedrivePlan, progress: Progress, elapsedMs: number, interrupted: boolean): RedriveReport {
-  const { redriven, notRedriven, redrivenMeanwhile, stoppedBy } = progress;
+  const { redriven, notRedriven, redrivenMeanwhile, unsure, stoppedBy } = progress;
   const planned = plan.letters.length;
-  const left = planned - redriven.length - notRedriven.length - redrivenMeanwhile;
+  const left = planned - redriven.length - notRedriven.length - redrivenMeanwhile - unsure;
   return {
     role: plan.role,
     deadLetterTopic: plan.deadLetterTopic,
@@ -105,6 +108,7 @@ function reportOf(plan: RedrivePlan, progress: Progress, elapsedMs: number, inte
     notRedriven: [...plan.notRedriven, ...notRedriven],
     redrivenMeanwhile,
     left,
+    unsure,
     beyondMax: plan.beyondMax,
     alreadyRedriven: plan.alreadyRedriven,
     interrupted: interrupted && left > 0,
@@ -195,25 +199,36 @@ class RedriveRun {
     const before = this.#positions;
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const offsets = await this.#writerInUse().write([...records, ...markers]);
-        this.#book(contents, records, offsets);
+        this.#book(contents, records, await this.#writerInUse().write([...records, ...markers]));
         return;
       } catch (error) {
-        if (!(error instanceof WriteFailed) || error.isFinal || attempt === attempts) {
-          throw error instanceof WriteFailed ? error.failure : error;
+        if (!(error instanceof WriteFailed)) {
+          throw error;
+        }
+        if (error.isFinal) {
+          throw error.failure;
+        }
+        this.#progress.unsure = error.outcome === 'unknown' ? contents.length : 0;
+        if (attempt === attempts) {
+          throw error.failure;
         }
         this.#options.onTrouble?.(error.message);
       }
       await wait(backoffMs(attempt, backoff, Math.random), new AbortController().signal);
-      // What became of the transaction shows behind where the markers were read up to.
-      const known = new LetterIndex(() => false);
-      await this.#open();
-      await this.#markersSince(before, known);
-      if (contents.every(({ letter }) => known.isRedriven(letter.identity))) {
+      if (await this.#isThere(contents, before)) {
         this.#book(contents, records, []);
         return;
       }
     }
+  }
+
+  /** What became of a transaction: it shows behind where the markers had been read up to. */
+  async #isThere(contents: readonly RedriveContent[], before: readonly PartitionPosition[]): Promise<boolean> {
+    await this.#open();
+    const known = new LetterIndex(() => false);
+    await this.#markersSince(before, known);
+    this.#progress.unsure = 0;
+    return contents.every(({ letter }) => known.isRedriven(letter.identity));
   }
 
   async #markersSince(positions: readonly PartitionPosition[], into: LetterIndex): Promise<void> {

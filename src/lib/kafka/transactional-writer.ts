@@ -66,7 +66,7 @@ export class TransactionalWriter {
       retry: { retries: 5, initialRetryTime: 100, maxRetryTime: 1000, factor: 0.2, multiplier: 2 },
     });
     try {
-      await withDeadline(producer.connect(), openMs, 'no producer id');
+      await withDeadline(begin(producer), openMs, 'no producer id');
     } catch (error) {
       connections.cut();
       throw connectFailure(config, error);
@@ -120,6 +120,16 @@ function offsetTopics(offsets: readonly PartitionPosition[]): Offsets['topics'] 
     topic,
     partitions: ofTopic.map(({ partition, position }) => ({ partition, offset: position.toString() })),
   }));
+}
+
+/**
+ * kafkajs asks for the transactional producer id, which ends the writer before us, with the first transaction only. The
+ * coordinator gives it out when that writer's last transaction has come to its end, so that the log then shows all of it.
+ */
+async function begin(producer: Producer): Promise<void> {
+  await producer.connect();
+  const empty = await producer.transaction();
+  await empty.abort();
 }
 
 function messageOfRecord({ key, value, headers, partition, timestampMs }: AddressedRecord): Message {
