@@ -21,7 +21,8 @@ export function primaryReport(asked: Asked<PrimaryFacts>): PrimaryReport {
   return {
     ...identityOf(asked),
     lsn: facts === null ? null : formatLsn(facts.lsn),
-    heartbeatAgeMs: facts === null || facts.beatAtMs === null ? null : Math.max(0, facts.nowMs - facts.beatAtMs),
+    heartbeatAgeMs:
+      facts === null || facts.beatAtMs === null ? null : rounded(Math.max(0, facts.nowMs - facts.beatAtMs)),
     synchronousStandbyNames: facts?.synchronousStandbyNames ?? null,
   };
 }
@@ -58,7 +59,7 @@ export function standbyFigures(
     ...senderFigures(link.sender, primary),
     ...followingFigures(following, link, primary, observation, samples),
     ...parted,
-    probeMs: probe?.ms ?? null,
+    probeMs: rounded(probe?.ms ?? null),
     slot: link.slot === null ? null : slotReport(link.slot, primary),
     heldTransactions: link.slot?.xminAge ?? link.sender?.xminAge ?? null,
   };
@@ -87,9 +88,9 @@ function followingFigures(
   const { receiver } = facts;
   return {
     replayBytes: behind(primary, facts.replayedLsn),
-    lagMs: lagMs === null ? null : Math.round(lagMs * 10) / 10,
+    lagMs: rounded(lagMs),
     lagMethod: method,
-    heartbeatLagMs: heartbeatLagMs(primary, facts),
+    heartbeatLagMs: rounded(heartbeatLagMs(primary, facts)),
     replayPaused: facts.replayPaused,
     applyDelayMs: facts.applyDelayMs,
     hotStandbyFeedback: facts.hotStandbyFeedback,
@@ -101,7 +102,7 @@ function followingFigures(
             status: receiver.status,
             senderHost: receiver.senderHost,
             senderPort: receiver.senderPort,
-            messageAgeMs: receiver.messageAgeMs,
+            messageAgeMs: rounded(receiver.messageAgeMs),
           },
   };
 }
@@ -113,10 +114,10 @@ function senderFigures(sender: Sender | null, primary: PrimaryFacts | null) {
     sentBytes: behind(primary, sender?.sentLsn ?? null),
     writeBytes: behind(primary, sender?.writeLsn ?? null),
     flushBytes: behind(primary, sender?.flushLsn ?? null),
-    writeLagMs: sender?.writeLagMs ?? null,
-    flushLagMs: sender?.flushLagMs ?? null,
-    replayLagMs: sender?.replayLagMs ?? null,
-    replyAgeMs: sender?.replyAgeMs ?? null,
+    writeLagMs: rounded(sender?.writeLagMs ?? null),
+    flushLagMs: rounded(sender?.flushLagMs ?? null),
+    replayLagMs: rounded(sender?.replayLagMs ?? null),
+    replyAgeMs: rounded(sender?.replyAgeMs ?? null),
   };
 }
 
@@ -167,4 +168,9 @@ function slotReport(slot: Slot, primary: PrimaryFacts | null): SlotReport {
 
 function behind(primary: PrimaryFacts | null, lsn: bigint | null): number | null {
   return primary === null || lsn === null ? null : bytesBehind(primary.lsn, lsn);
+}
+
+/** Clocks tell no more than a tenth of a millisecond. */
+function rounded(ms: number | null): number | null {
+  return ms === null ? null : Math.round(ms * 10) / 10;
 }

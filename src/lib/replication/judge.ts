@@ -1,5 +1,6 @@
 import { formatSize } from '../config/units.ts';
-import { causesOf, type Cause } from './causes.ts';
+import { causesOf } from './causes.ts';
+import type { Cause } from './feed-causes.ts';
 import { primaryReport, standbyFigures, undeclaredFigures } from './figures.ts';
 import { noHistory, totalConflicts, type ReplicationHistory } from './history.ts';
 import { bytesBehind } from './lsn.ts';
