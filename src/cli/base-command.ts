@@ -159,7 +159,13 @@ export abstract class KpipeCommand extends Command {
     const prompt =
       context === undefined ? `${action}. Go on? [y/N] ` : `${action}. Type the context's name (${context}) to go on: `;
     const terminal = createInterface({ input: process.stdin, output: process.stderr });
-    const answer = await terminal.question(prompt).finally(() => terminal.close());
+    const answer = await terminal
+      .question(prompt)
+      .catch((error: unknown) => {
+        // Ctrl-C or the end of the input instead of an answer.
+        throw new KpipeError('KPIPE_INTERRUPTED', `${action}: interrupted, nothing was changed`, { cause: error });
+      })
+      .finally(() => terminal.close());
     const accepted = context === undefined ? /^y(es)?$/i.test(answer.trim()) : answer.trim() === context;
     if (!accepted) {
       throw new KpipeError('KPIPE_DECLINED', `${action}: declined, nothing was changed`);
