@@ -10,7 +10,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chownSync,
-  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -282,16 +281,15 @@ function restoreAndCount(tool) {
 function compare(title, damage) {
   for (const [name, tool] of Object.entries(tools)) {
     const aside = `${tool.store}.aside`;
-    cpSync(tool.store, aside, { recursive: true, preserveTimestamps: true });
+    execFileSync('cp', ['-a', tool.store, aside]);
     try {
       damage(tool);
       execFileSync('chown', ['-R', 'postgres:postgres', tool.store]);
       process.stdout.write(`| ${title} | ${name} | ${tool.verify()} | ${restoreAndCount(tool)} |\n`);
     } finally {
       rmSync(tool.store, { recursive: true, force: true });
-      cpSync(aside, tool.store, { recursive: true, preserveTimestamps: true });
+      execFileSync('cp', ['-a', aside, tool.store]);
       rmSync(aside, { recursive: true, force: true });
-      execFileSync('chown', ['-R', 'postgres:postgres', tool.store]);
     }
   }
 }
