@@ -191,7 +191,7 @@ const kafka = z
           .min(1, 'needs at least one host:port'),
       ),
     clientId: z.string().min(1).max(200).default('kpipe'),
-    source: z.enum(['cooperative', 'kafkajs']).default('kafkajs'),
+    source: z.enum(['cooperative', 'kafkajs']).default('cooperative'),
     connectTimeout: durationMs.default(5000),
     /** How long the group waits for a member that fell silent; the brokers' own bounds apply. */
     sessionTimeout: durationMs.default(10_000),

@@ -5,6 +5,8 @@ import type { Source } from '../ports.ts';
 
 export interface SourceOptions {
   readonly topic: string;
+  /** The topic that is meant: one that was made anew under the same name is not read. Absent: whichever is there. */
+  readonly topicId?: string;
   readonly group: string;
   readonly clientId: string;
   /** What one fetch brings of one partition at most, compressed; a batch that is larger comes whole. */

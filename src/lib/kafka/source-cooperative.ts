@@ -10,11 +10,12 @@ const maxBytes = 8 * 1024 * 1024;
 
 /** Reads a topic as a member of a group, by kpipe's own loop: partitions that stay are not stopped for those that move. */
 export async function openCooperativeSource(config: KafkaConfig, options: SourceOptions): Promise<Source> {
-  const { topic, clientId, maxBytesPerPartition, maxWaitMs } = options;
+  const { topic, topicId, clientId, maxBytesPerPartition, maxWaitMs } = options;
   const outage = new Outage(options.notice);
   const member = await GroupMember.open(config, { ...options, onAway: (reason) => outage.tell('group', reason) });
   const fetcher = await PartitionFetcher.open(config, {
     topic,
+    ...(topicId === undefined ? {} : { topicId }),
     clientId,
     maxBytesPerPartition,
     maxBytes,

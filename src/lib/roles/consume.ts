@@ -73,7 +73,7 @@ export async function consumeRole(config: Config, name: RoleName, options: Consu
 
 async function runOpened<Row extends OffsetRow>(
   role: Role<Row>,
-  { config, admin, now, random }: RoleEnvironment,
+  { config, admin, topicId, now, random }: RoleEnvironment,
   group: string,
   options: ConsumeOptions,
 ): Promise<RunResult> {
@@ -92,6 +92,7 @@ async function runOpened<Row extends OffsetRow>(
     return await runSteppingAside(new PauseWatch(admin, group), options, async (signal) => {
       const source = await openSource(config.kafka, {
         topic: role.topic,
+        topicId,
         group,
         clientId,
         maxBytesPerPartition: 1024 * 1024,

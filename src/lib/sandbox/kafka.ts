@@ -57,8 +57,9 @@ export function brokerProperties(state: SandboxState, nodeId: number, logDirecto
     'share.coordinator.state.topic.min.isr': minimumInSync,
     'share.coordinator.state.topic.num.partitions': 3,
     'group.initial.rebalance.delay.ms': 0,
-    // As low as the classic protocol's floor: how long a KIP-848 group waits for a silent member is a config of the group.
+    // Bounds as of the classic protocol, and its usual length: a silent member of a KIP-848 group is missed as soon.
     'group.consumer.min.session.timeout.ms': 6000,
+    'group.consumer.session.timeout.ms': 10_000,
     // The rest only bounds what an idle broker costs: threads, and the cleaner's 128 MB buffer out of a 400 MB heap.
     'num.network.threads': 2,
     'num.io.threads': 4,

@@ -81,7 +81,9 @@ export class GroupMember {
     this.#watch = watch;
     const { protocol: wanted } = this.#config.group;
     const protocol =
-      wanted === 'auto' ? await chooseProtocol(this.#coordinator.anyBroker, this.#options.group) : wanted;
+      wanted === 'auto'
+        ? await chooseProtocol(this.#coordinator.anyBroker, this.#options.group, this.#config.sessionTimeout)
+        : wanted;
     try {
       await this.#runAs(protocol, watch.topicId, holdings);
     } catch (error) {
