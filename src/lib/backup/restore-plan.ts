@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 import { KpipeError } from '../errors.ts';
 import type { RestoredPosition } from '../postgres/restored.ts';
@@ -132,9 +132,10 @@ export function gapOf(positions: readonly RestoredPosition[], lastCommitAt: stri
   }));
 }
 
-export function startCommand({ bin }: PostgresPrograms, directory: string): string {
-  const log = join(dirname(directory), `${basename(directory)}.log`);
-  return `${join(bin, 'pg_ctl')} -D ${directory} -l ${log} start`;
+/** As the server's own user; its log into the directory that is surely its own. */
+export function startCommand({ bin }: PostgresPrograms, directory: string, user: ServerUser | undefined): string {
+  const asUser = user === undefined ? '' : 'runuser -u postgres -- ';
+  return `${asUser}${join(bin, 'pg_ctl')} -D ${directory} -l ${join(directory, 'server.log')} start`;
 }
 
 export function lsnOf(text: string): bigint {

@@ -149,7 +149,7 @@ class Restoration {
   }
 
   onlyPlanned(plan: RestorePlan): RestoreResult {
-    const { programs, directory } = this.#means;
+    const { programs, directory, user } = this.#means;
     return {
       done: false,
       plan,
@@ -158,7 +158,7 @@ class Restoration {
       rtoMs: null,
       positions: [],
       gap: [],
-      startCommand: startCommand(programs, directory),
+      startCommand: startCommand(programs, directory, user),
     };
   }
 
