@@ -1,3 +1,4 @@
+import type { Producer, Transaction } from 'kafkajs';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 
 import { KpipeError } from '../../src/lib/errors.ts';
@@ -5,6 +6,7 @@ import { AssignmentLostError } from '../../src/lib/ports.ts';
 import { startAclBroker } from '../support/acl-broker.ts';
 import { rawCodecs } from '../support/raw-batches.ts';
 import { numbered, sendIn, SourceLab } from '../support/source-lab.ts';
+import { faultSeed, streamOf } from '../support/seeded.ts';
 import { uniqueTopic } from '../support/servers.ts';
 import { sourceKinds, type SourceKind } from '../support/source-kinds.ts';
 import { byNumber, Ledger, type TestMember } from '../support/source-member.ts';
@@ -18,6 +20,7 @@ const servers = inject('servers');
 /** Promises that an implementation is known to break, and why. Such a test must fail: a promise kept after all is news. */
 const known: Readonly<Record<SourceKind, Readonly<Partial<Record<string, string>>>>> = {
   kafkajs: {
+    'overlapping transactions': 'it lets records of aborted transactions through when several producers overlap',
     room: 'it fetches from a broker again only when all that it fetched there before is done',
     'many headers': 'it decodes them in quadratic time',
     'beyond the end': 'it goes on at the end without a word; the role looks before it claims',
@@ -33,6 +36,18 @@ const known: Readonly<Record<SourceKind, Readonly<Partial<Record<string, string>
   'cooperative, classic': {},
   'cooperative, KIP-848': {},
 };
+
+async function endTransaction(
+  { transaction, written }: { transaction: Transaction; written: ReadonlyMap<bigint, string> },
+  commit: boolean,
+  visible: Map<bigint, string>,
+): Promise<void> {
+  if (!commit) {
+    return transaction.abort();
+  }
+  await transaction.commit();
+  written.forEach((value, offset) => visible.set(offset, value));
+}
 
 /** A topic with so many rounds of the same keys. Its cleaning takes the brokers up to 15 s: it begins with the file. */
 const compacted = {
@@ -303,6 +318,56 @@ describe.each(sourceKinds)('source %s', (kind) => {
       await trial.caughtUp(member);
       expect(trial.ledger.values(0)).toEqual(['before', 'inside', 'behind']);
     });
+  });
+
+  describe('any interleaving of transactions', () => {
+    // One at which the known failure shows, else another one each time.
+    const seed = known[kind]['overlapping transactions'] === undefined ? faultSeed() : 7;
+    promised(
+      `has the effect of its commits, wherever reading begins (seed ${seed})`,
+      'overlapping transactions',
+      async () => {
+        const random = streamOf(seed, 'transactions');
+        const trial = await lab.trial(1);
+        /** What each offset says once its transaction is committed; the rest is aborted, or a control record. */
+        const visible = new Map<bigint, string>();
+        const producers = await Promise.all([1, 2, 3].map(() => lab.transactional()));
+        const open = new Map<Producer, { transaction: Transaction; written: Map<bigint, string> }>();
+        for (let step = 0; step < 60; step += 1) {
+          const values = numbered(`step-${step}`, 1 + random.below(12));
+          const producer = random.pick(producers as [Producer, ...Producer[]]);
+          const current = open.get(producer);
+          if (random.chance(0.15)) {
+            const base = await lab.produce(trial.topic, 0, values);
+            values.forEach((value, index) => visible.set(base + BigInt(index), value));
+          } else if (current === undefined) {
+            open.set(producer, { transaction: await producer.transaction(), written: new Map() });
+          } else if (random.chance(0.7) || current.written.size === 0) {
+            const base = await sendIn(current.transaction, trial.topic, values);
+            values.forEach((value, index) => current.written.set(base + BigInt(index), value));
+          } else {
+            open.delete(producer);
+            await endTransaction(current, random.chance(0.5), visible);
+          }
+        }
+        for (const current of open.values()) {
+          await endTransaction(current, random.chance(0.5), visible);
+        }
+        await lab.produce(trial.topic, 0, ['last']).then((offset) => visible.set(offset, 'last'));
+        const [end = 0n] = await lab.ends(trial.topic);
+        for (const start of [0n, ...[1, 2, 3].map(() => BigInt(random.below(Number(end))))]) {
+          const ledger = new Ledger(() => start);
+          const member = await trial.join({ ledger, maxBytesPerPartition: 100 + random.below(2000) });
+          await trial.caughtUp(member, ledger);
+          await member.stop();
+          const found = ledger.records(0).map(({ offset, value }) => [offset, value?.toString()]);
+          const expected = [...visible]
+            .filter(([offset]) => offset >= start)
+            .toSorted(([left], [right]) => Number(left - right));
+          expect(found, `from ${start}`).toEqual(expected);
+        }
+      },
+    );
   });
 
   describe('records', () => {

@@ -1,4 +1,4 @@
-import type { Kafka, Producer, Transaction } from 'kafkajs';
+import type { Kafka, Producer, RecordMetadata, Transaction } from 'kafkajs';
 import { vi } from 'vitest';
 
 import type { KafkaConfig } from '../../src/lib/config/load.ts';
@@ -205,9 +205,11 @@ export class SourceLab {
     );
   }
 
-  /** One batch of plain text values. */
-  async produce(topic: string, partition: number, values: readonly string[]): Promise<void> {
-    await this.#producer.send({ topic, acks: -1, messages: values.map((value) => ({ partition, value })) });
+  /** One batch of plain text values; answers the offset of the first. */
+  async produce(topic: string, partition: number, values: readonly string[]): Promise<bigint> {
+    return baseOffset(
+      await this.#producer.send({ topic, acks: -1, messages: values.map((value) => ({ partition, value })) }),
+    );
   }
 
   /** One batch, byte for byte as it is made here. */
@@ -325,6 +327,13 @@ export function numbered(name: string, count: number, from = 0): readonly string
   return Array.from({ length: count }, (_, index) => `${name}-${from + index}`);
 }
 
-export async function sendIn(transaction: Transaction, topic: string, values: readonly string[]): Promise<void> {
-  await transaction.send({ topic, acks: -1, messages: values.map((value) => ({ partition: 0, value })) });
+/** One batch in partition 0; answers the offset of the first. */
+export async function sendIn(transaction: Transaction, topic: string, values: readonly string[]): Promise<bigint> {
+  return baseOffset(
+    await transaction.send({ topic, acks: -1, messages: values.map((value) => ({ partition: 0, value })) }),
+  );
+}
+
+function baseOffset([answer]: readonly RecordMetadata[]): bigint {
+  return BigInt(answer?.baseOffset ?? -1);
 }
