@@ -266,7 +266,7 @@ beforeAll(async () => {
 });
 
 describe('records that are refused, at the first, a middle and the last place, one in ten, and all', () => {
-  test(`role events: ${ofEvents.length} classes`, async () => {
+  test(`role events: ${ofEvents.length} classes`, { timeout: 300_000 }, async () => {
     const sent = matrix(ofEvents, (id) => (id.endsWith('7') ? strict(id, { code: id }) : event(id)));
     await events.send(sent.map(({ record }) => record));
     await events.consume();
@@ -289,7 +289,7 @@ describe('records that are refused, at the first, a middle and the last place, o
     );
   });
 
-  test(`role logs: ${ofLogs.length} classes`, async () => {
+  test(`role logs: ${ofLogs.length} classes`, { timeout: 300_000 }, async () => {
     const logs = await pipelines.open({
       role: 'logs',
       partitions: places.length,
