@@ -261,6 +261,7 @@ describe.each(ways)('%s', (way) => {
       return { mayWrite, mayCreate };
     };
     expect(await may('owner')).toEqual({ mayWrite: true, mayCreate: true });
+    expect(await may('consumer')).toEqual({ mayWrite: true, mayCreate: false });
     expect(await may('searcher')).toEqual({ mayWrite: false, mayCreate: false });
   });
 
