@@ -118,7 +118,10 @@ export function dlqShowView(letter: DlqShowReport, view: View): string {
     ),
     ...(firstFailedAt === null || redrives === 0 ? [] : [field('first', `failed ${firstFailedAt}`)]),
     field('redrives', state === 'dead' ? String(redrives) : [`${redrives}, `, warn(state)]),
-    field('lies', `${placeText(letter.deadLetter)}${letter.copies > 1 ? `, and ${letter.copies - 1} times more` : ''}`),
+    field(
+      'kept at',
+      `${placeText(letter.deadLetter)}${letter.copies > 1 ? `, and ${letter.copies - 1} times more` : ''}`,
+    ),
     ...bytesLines('key', letter.key),
     ...letter.headers.flatMap(({ name, value }) => bytesLines(`header ${name}`, value)),
     ...valueLines(letter),
@@ -179,12 +182,12 @@ export function redrivePlanLines(plan: RedrivePlan): readonly Line[] {
     letters.length === 0
       ? dim(`nothing to redrive for role ${role}`)
       : [
-          strong(`${formatCount(letters.length)} dead letters`),
+          strong(counted(letters.length, 'dead letter')),
           ` of role ${role}, ${formatSize(bytes)}: ${reasons.join(', ')}`,
         ],
     ...byTopic.map(([topic, of]): Line => [
       dim('  to '),
-      `${topic}: ${formatCount(of.length)} records, written now, after newer ones of their keys`,
+      `${topic}: ${counted(of.length, 'record')}, written now, after newer ones of the same key`,
     ]),
     ...notRedrivenLines(notRedriven),
     ...(plan.beyondMax > 0 ? [dim(`  ${formatCount(plan.beyondMax)} more match, beyond --max`)] : []),
@@ -199,6 +202,10 @@ function notRedrivenLines(letters: readonly NotRedriven[]): readonly Line[] {
     warn(`  ${formatCount(of.length)} stay: `),
     `${whyTexts[why]}: ${places(of.map(({ source }) => source))}`,
   ]);
+}
+
+function counted(count: number, noun: string): string {
+  return `${formatCount(count)} ${noun}${count === 1 ? '' : 's'}`;
 }
 
 const namedPlaces = 5;
@@ -270,7 +277,7 @@ export function purgePlanLines({ cuts, loss, deadLetterTopic, isMissing }: Purge
   return [
     lost === 0
       ? ok(`no dead letter is lost: ${formatCount(loss.redriven)} were redriven`)
-      : [bad(`${formatCount(lost)} dead letters are lost for good`), `: ${reasons.join(', ')}`],
+      : [bad(`${counted(lost, 'dead letter')} will be lost for good`), `: ${reasons.join(', ')}`],
     ...(lost > 0 && loss.redriven > 0 ? [dim(`  and ${formatCount(loss.redriven)} that were redriven`)] : []),
     ...(loss.foreign > 0 ? [bad(`  and ${formatCount(loss.foreign)} records that are no dead letters`)] : []),
     ...cuts.map(({ topic, partition, from, to }) => dim(`  ${topic}/${partition}: offsets ${from} to ${to - 1n}`)),
@@ -285,6 +292,6 @@ export function purgeView(report: PurgeReport, view: View): string {
   }
   const gone = loss.dead + loss.quarantined;
   return purged
-    ? view.line([ok('purged'), `  ${formatCount(gone)} dead letters, ${formatCount(loss.redriven)} redriven ones`])
+    ? view.line([ok('purged'), `  ${counted(gone, 'dead letter')}, ${formatCount(loss.redriven)} redriven before`])
     : '';
 }

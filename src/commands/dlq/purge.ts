@@ -45,7 +45,7 @@ export default class DlqPurge extends KpipeCommand {
       return this.show(flags, { ...plan, dryRun: flags['dry-run'], purged: false }, purgeView);
     }
     const lost = plan.loss.dead + plan.loss.quarantined;
-    const action = `delete ${lost} dead letters of role ${args.role} for good`;
+    const action = `delete dead letters of role ${args.role} for good (${lost})`;
     await this.confirm({ action, yes: flags.yes, confirm: flags.confirm, config });
     return this.show(flags, await purge(config, plan), purgeView);
   }

@@ -52,7 +52,7 @@ export default class DlqRedrive extends KpipeCommand {
       return this.show(flags, dryRunReport(plan), redriveView);
     }
     if (plan.letters.length > 0) {
-      const action = `redrive ${plan.letters.length} dead letters of role ${args.role}`;
+      const action = `redrive the dead letters of role ${args.role} (${plan.letters.length})`;
       await this.confirm({ action, yes: flags.yes, confirm: flags.confirm, config });
     }
     const progress = this.progress('redrive', plan.letters.length);
