@@ -332,9 +332,9 @@ describe.skipIf(!mayMount)(
   () => {
     const mount = (path: string, size: string): (() => void) => {
       mkdirSync(path, { recursive: true });
-      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size},mode=755`, 'kpipe-test', path]);
+      execFileSync('/bin/mount', ['-t', 'tmpfs', '-o', `size=${size},mode=755`, 'kpipe-test', path]);
       return () => {
-        execFileSync('umount', [path]);
+        execFileSync('/bin/umount', [path]);
         rmSync(path, { recursive: true });
       };
     };
@@ -385,8 +385,8 @@ function canMount(): boolean {
   const path = join(directory.path, 'may-mount');
   mkdirSync(path);
   try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'kpipe-test', path], { stdio: 'ignore' });
-    execFileSync('umount', [path]);
+    execFileSync('/bin/mount', ['-t', 'tmpfs', '-o', 'size=1m', 'kpipe-test', path], { stdio: 'ignore' });
+    execFileSync('/bin/umount', [path]);
     return true;
   } catch {
     return false;

@@ -98,15 +98,15 @@ wal_receiver_status_interval = 1s\nwal_retrieve_retry_interval = 200ms\ntimezone
   };
   const startOn = async (name: string, where: string, at: number): Promise<void> => {
     const args = ['-D', where, '-p', String(at)];
-    const program = { name, file: join(programs.bin, 'postgres'), args, environment, user };
-    let started = start(workspace, program);
+    const server = { name, file: join(programs.bin, 'postgres'), args, environment, user };
+    let started = start(workspace, server);
     for (;;) {
       if (started.hasEnded()) {
         // A server that was killed has children that need an instant to notice.
         if (!/shared memory block|could not bind/.test(outputOf(started))) {
           throw new Error(`${name} did not start: ${outputOf(started)}`);
         }
-        started = start(workspace, program);
+        started = start(workspace, server);
       }
       if (
         await sql('select 1', { port: at }).then(

@@ -1,4 +1,5 @@
 import { formatDuration, formatSize } from '../../lib/config/units.ts';
+import type { BackupProblem } from '../../lib/backup/alerts.ts';
 import type { BackupLine } from '../../lib/backup/catalogue.ts';
 import type { BackupCreated, CreatePhase } from '../../lib/backup/create.ts';
 import type { BackupInitiated } from '../../lib/backup/init.ts';
@@ -7,6 +8,7 @@ import type { RestorePlan, RestoreResult } from '../../lib/backup/restore-plan.t
 import type { BackupDescription } from '../../lib/backup/show.ts';
 import type { BackupCheck, CheckName, VerifyReport } from '../../lib/backup/verdict.ts';
 import type { View } from '../base-command.ts';
+import type { Column } from '../output/table.ts';
 import { bad, dim, ok, strong, warn, type Line, type Span } from '../output/text.ts';
 
 /** `kpipe backup …`, as people read it. */
@@ -96,32 +98,49 @@ export function createdView({ id, entry, phases, ms, repaired }: BackupCreated, 
 }
 
 export function listView(
-  { backups, repository }: { readonly backups: readonly BackupLine[]; readonly repository: string },
+  {
+    backups,
+    repository,
+    problems,
+  }: {
+    readonly backups: readonly BackupLine[];
+    readonly repository: string;
+    readonly problems: readonly BackupProblem[];
+  },
   view: View,
 ): string {
   if (backups.length === 0) {
     return view.line(`no backup in ${repository}: kpipe backup create makes one`);
   }
-  return view.table(
-    [
-      { title: 'BACKUP' },
-      { title: 'AGE', align: 'right' },
-      { title: 'CLUSTER', align: 'right' },
-      { title: 'STORED', align: 'right' },
-      { title: 'POSTGRES' },
-      { title: 'VERIFIED' },
-      { title: 'PROVEN', align: 'right' },
-    ],
-    backups.map((line) => [
-      line.id,
-      line.ageMs === null ? dim('?') : formatDuration(line.ageMs),
-      line.clusterBytes === null ? dim('?') : formatSize(line.clusterBytes),
-      line.storedBytes === null ? dim('?') : formatSize(line.storedBytes),
-      line.postgresVersion ?? dim('?'),
-      verifiedCell(line),
-      line.provenAt === null ? dim('never') : formatDuration(Math.max(0, Date.now() - Date.parse(line.provenAt))),
-    ]),
-  );
+  return [
+    view.table(
+      listColumns,
+      backups.map((line) => listCells(line)),
+    ),
+    ...problems.map(({ code, detail, next }) => view.line([bad(`${code} `), detail, dim(`  next: ${next}`)])),
+  ].join('\n');
+}
+
+const listColumns: readonly Column[] = [
+  { title: 'BACKUP' },
+  { title: 'AGE', align: 'right' },
+  { title: 'CLUSTER', align: 'right' },
+  { title: 'STORED', align: 'right' },
+  { title: 'POSTGRES' },
+  { title: 'VERIFIED' },
+  { title: 'PROVEN', align: 'right' },
+];
+
+function listCells(line: BackupLine): readonly Line[] {
+  return [
+    line.id,
+    line.ageMs === null ? dim('?') : formatDuration(line.ageMs),
+    line.clusterBytes === null ? dim('?') : formatSize(line.clusterBytes),
+    line.storedBytes === null ? dim('?') : formatSize(line.storedBytes),
+    line.postgresVersion ?? dim('?'),
+    verifiedCell(line),
+    line.provenAt === null ? dim('never') : formatDuration(Math.max(0, Date.now() - Date.parse(line.provenAt))),
+  ];
 }
 
 function verifiedCell({ verified, problem }: BackupLine): Line {

@@ -19,7 +19,6 @@ import { stopRecorded } from '../sandbox/processes.ts';
 import { lastMeaningfulLine } from '../sandbox/log-tail.ts';
 import type { ArchivedSegment } from './archive-range.ts';
 import { UnreadableFile } from './frames.ts';
-import { parseSegmentName } from './lsn.ts';
 import { archiveSlot, type BackupPlace } from './place.ts';
 import { libpqEnvironment, outputOf, start } from './programs.ts';
 import { compressed, sealed, sealedName, unsealed } from './stored-file.ts';
@@ -125,12 +124,6 @@ export function listArchive({ local, repository }: BackupPlace): readonly Archiv
     return { name: name.replace(/\.partial$/, ''), complete: !name.endsWith('.partial') };
   });
   return [...finished, ...incoming].filter(({ name }) => /^[0-9A-F]{24}$/.test(name));
-}
-
-/** Which timelines the archive holds. */
-export function archivedTimelines(archived: readonly ArchivedSegment[], segmentBytes: number): readonly number[] {
-  const timelines = archived.flatMap(({ name }) => parseSegmentName(name, segmentBytes)?.timeline ?? []);
-  return [...new Set(timelines)].toSorted((left, right) => left - right);
 }
 
 /**
