@@ -75,11 +75,12 @@ const watch = `
 class Trial {
   static number = 0;
 
-  constructor(server, admin, producer, sourceName) {
+  constructor(server, client, admin, sourceName) {
     this.name = `bench_rolling_${process.pid}_${(Trial.number += 1)}`;
     this.server = server;
     this.admin = admin;
-    this.producer = producer;
+    // One a trial: kafkajs asks for every topic that it has sent to, also when that is gone.
+    this.producer = client.producer({ retry: { retries: 10 } });
     this.source = sources[sourceName];
     this.running = new Map();
     this.sent = 0;
@@ -87,6 +88,7 @@ class Trial {
   }
 
   async prepare() {
+    await this.producer.connect();
     const topics = [
       { topic: this.name, numPartitions: partitions, replicationFactor: 1 },
       { topic: `${this.name}.dlq`, numPartitions: 1, replicationFactor: 1 },
@@ -148,7 +150,7 @@ class Trial {
     await end;
   }
 
-  /** Waits until so many members have stored something in the last two seconds, for all partitions. */
+  /** Waits until all these members, and all partitions, have stored something within a second. */
   async sharedBy(pids) {
     const deadline = performance.now() + 60_000;
     for (;;) {
@@ -162,6 +164,19 @@ class Trial {
       }
       if (performance.now() > deadline) {
         this.problems.push(`after 60 s not shared by ${pids.length} members`);
+        return;
+      }
+      await sleep(100);
+    }
+  }
+
+  /** Waits until the member has stored something. */
+  async storedBy(pid) {
+    const deadline = performance.now() + 60_000;
+    const sql = 'select exists (select from public.stored where owner = $1) as stored';
+    while (!(await this.database.query(sql, [String(pid)])).rows[0].stored) {
+      if (performance.now() > deadline) {
+        this.problems.push('after 60 s the member that joined has stored nothing');
         return;
       }
       await sleep(100);
@@ -241,6 +256,7 @@ class Trial {
   async close() {
     await Promise.all([...this.running.keys()].map((pid) => this.stop(pid)));
     await this.database?.end();
+    await this.producer.disconnect();
     await this.admin.deleteTopics({ topics: [this.name, `${this.name}.dlq`] }).catch(() => undefined);
     await this.admin.deleteGroups([this.name]).catch(() => undefined);
   }
@@ -261,7 +277,8 @@ const scenarios = {
     await sleep(settleMs);
     const from = await trial.now();
     const joiner = await trial.start();
-    await sleep(settleMs * 2);
+    await trial.storedBy(joiner);
+    await sleep(settleMs);
     await trial.stop(joiner);
     await sleep(settleMs);
     const found = await trial.pauses(from, pids[0]);
@@ -300,8 +317,7 @@ async function restartAll(trial, nameOf) {
 const server = await startPostgres();
 const client = await createKafkaJs(config, 'bench-rolling');
 const admin = client.admin();
-const producer = client.producer({ retry: { retries: 10 } });
-await Promise.all([admin.connect(), producer.connect()]);
+await admin.connect();
 console.log(
   `node ${process.versions.node}, ${cpus().length} cores shared with brokers, PostgreSQL and the producer; ${memberCount} members, ${partitions} partitions, ${rate} records/s`,
 );
@@ -316,7 +332,7 @@ try {
         row([scenario, source, 'it has no static membership']);
         continue;
       }
-      const trial = new Trial(server, admin, producer, source);
+      const trial = new Trial(server, client, admin, source);
       try {
         await trial.prepare();
         const stop = trial.produce();
@@ -333,7 +349,7 @@ try {
   }
   console.log('to be: stayed ≤ 300, moved ≤ 2000, static: 0 moves to another member, no duplicates, nothing missing');
 } finally {
-  await Promise.all([admin.disconnect(), producer.disconnect()]);
+  await admin.disconnect();
   await server.stop();
   rmSync(directory, { recursive: true, force: true });
 }
