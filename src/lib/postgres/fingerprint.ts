@@ -224,8 +224,43 @@ export function withReplayPaused<Result>(
   });
 }
 
+/**
+ * Ends a pause. What was held back is replayed at once, and may cancel the very statement that let it (SQLSTATE 40001, a
+ * recovery conflict): only the standby's own state tells. @throws KPIPE_BACKUP_FAILED
+ */
 export async function resumeReplay(pool: Pool): Promise<void> {
-  await pool.query('select pg_wal_replay_resume() where pg_is_in_recovery()');
+  let failure: unknown;
+  for (let tries = 0; tries < 10; tries += 1) {
+    try {
+      await pool.query('select pg_wal_replay_resume() where pg_is_in_recovery()');
+      return;
+    } catch (error) {
+      failure = error;
+      if (await isRunning(pool)) {
+        return;
+      }
+      await new Promise((resolve) => setTimeout(resolve, pollMs * 5));
+    }
+  }
+  throw new KpipeError(
+    'KPIPE_BACKUP_FAILED',
+    `the standby's replay is still paused: ${postgresError(failure).message}`,
+    {
+      next: 'on the standby: select pg_wal_replay_resume(); the next kpipe backup does it too',
+      cause: failure,
+    },
+  );
+}
+
+async function isRunning(pool: Pool): Promise<boolean> {
+  try {
+    const { rows } = await pool.query<{ running: boolean }>(
+      'select not pg_is_in_recovery() or not pg_is_wal_replay_paused() as running',
+    );
+    return rows[0]?.running === true;
+  } catch {
+    return false;
+  }
 }
 
 async function takePauseLock(client: PoolClient): Promise<void> {
