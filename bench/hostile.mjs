@@ -4,7 +4,8 @@
 //
 // Each case lies among 20,000 good records in a topic of its own, is read by a process of its own into a PostgreSQL of the
 // bench's own, and is counted there and in the dead letter topic. The longest stall is what perf_hooks' event loop delay
-// says (resolution 10 ms), from the first fetch to the last commit; peak memory is the process's own.
+// says (resolution 10 ms), from the first fetch to the last commit, and, whatever else the machine does, the most CPU time
+// that the main thread took between two turns of the loop; peak memory is the process's own.
 // Reads the brokers from the sandbox's kpipe.yaml (--config); removes what it makes.
 import { fork } from 'node:child_process';
 import { cpus } from 'node:os';
@@ -101,6 +102,13 @@ if (values.consume !== undefined) {
   const delay = monitorEventLoopDelay({ resolution: 10 });
   const began = performance.now();
   let reading = false;
+  let stallCpuMs = 0;
+  let cpu = process.threadCpuUsage();
+  const turns = setInterval(() => {
+    const { user, system } = process.threadCpuUsage(cpu);
+    cpu = process.threadCpuUsage();
+    stallCpuMs = reading ? Math.max(stallCpuMs, (user + system) / 1000) : 0;
+  }, 5);
   const result = await consumeRole(parseConfig(text, '/dev/null/kpipe.yaml', process.env), role, {
     untilDrained: true,
     forMs: null,
@@ -116,9 +124,11 @@ if (values.consume !== undefined) {
     signal: new AbortController().signal,
   });
   delay.disable();
+  clearInterval(turns);
   process.send({
     seconds: (performance.now() - began) / 1000,
     stallMs: delay.max / 1e6,
+    stallCpuMs,
     rssMb: process.resourceUsage().maxRSS / 1024,
     totals: result.totals,
   });
@@ -198,7 +208,7 @@ console.log(
   `node ${process.versions.node}, ${cpus().length} cores shared with brokers and PostgreSQL; each case among ${goodCount} good records; median (min–max) of n = ${rounds}`,
 );
 console.log(
-  `${'case'.padEnd(22)}${'source'.padEnd(14)}${'longest stall, ms'.padEnd(22)}${'peak MB'.padEnd(20)}seconds`,
+  `${'case'.padEnd(22)}${'source'.padEnd(14)}${'longest stall, ms'.padEnd(22)}${'of CPU, ms'.padEnd(20)}${'peak MB'.padEnd(20)}seconds`,
 );
 try {
   for (const of of cases.filter(({ name }) => values.cases === undefined || name.includes(values.cases))) {
@@ -209,7 +219,7 @@ try {
       }
       const column = (key) => spread(found.map((each) => each[key]));
       console.log(
-        `${of.name.padEnd(22)}${source.padEnd(14)}${column('stallMs').padEnd(22)}${column('rssMb').padEnd(20)}${column('seconds')}`,
+        `${of.name.padEnd(22)}${source.padEnd(14)}${column('stallMs').padEnd(22)}${column('stallCpuMs').padEnd(20)}${column('rssMb').padEnd(20)}${column('seconds')}`,
       );
     }
   }

@@ -28,6 +28,8 @@ export interface PartitionBacklog extends TopicPartition {
 }
 
 const drainCheckMs = 250;
+/** A group gives a member that comes (back) nothing at first, when others have to let go: so many looks must agree. */
+const looksWithoutPartitions = 20;
 /** A consumer that cannot go on must end; it is never alive and idle. */
 const stalledAfterMs = 60_000;
 
@@ -48,24 +50,33 @@ export async function backlogOf(
 }
 
 /** Resolves when every partition that this member holds is written up to the log's end, or when the run ends. */
-export async function untilDrained(run: WatchedRun, admin: ClusterAdmin, signal: AbortSignal): Promise<void> {
+export async function untilDrained(
+  run: WatchedRun,
+  admin: ClusterAdmin,
+  signal: AbortSignal,
+  checkMs = drainCheckMs,
+): Promise<void> {
+  let without = 0;
   while (!run.isEnding() && !signal.aborted) {
-    await wait(drainCheckMs, signal);
-    if (run.isEnding() || (await isDrained(run, admin))) {
+    await wait(checkMs, signal);
+    const workers = run.workers();
+    const drained = await isDrained(run, workers, admin);
+    without = drained && workers.length === 0 ? without + 1 : 0;
+    if (run.isEnding() || (drained && (workers.length > 0 || without >= looksWithoutPartitions))) {
       return;
     }
   }
 }
 
-async function isDrained(run: WatchedRun, admin: ClusterAdmin): Promise<boolean> {
-  const workers = run.workers();
+async function isDrained(run: WatchedRun, workers: readonly WatchedWorker[], admin: ClusterAdmin): Promise<boolean> {
   if (run.assigned() === null || workers.length !== run.assigned() || !workers.every((worker) => worker.isIdle)) {
     return false;
   }
   try {
-    return (await backlogOf(admin, workers)).every(({ lagRecords }) => lagRecords === 0);
+    const backlog = await backlogOf(admin, workers);
+    // An end that Kafka does not name is not known, and so not reached.
+    return backlog.length === workers.length && backlog.every(({ lagRecords }) => lagRecords === 0);
   } catch {
-    // Kafka is away: it is not known, so it is not drained.
     return false;
   }
 }
