@@ -145,6 +145,8 @@ export interface TopicConfigEntry {
   readonly value: string | null;
   /** `topic`: an override of the topic's own; `broker`: dynamic or static broker configuration; `default`: Kafka's. */
   readonly source: 'topic' | 'broker' | 'default';
+  /** For `broker`: this broker's dynamic value, the cluster-wide dynamic one, or the broker's file. */
+  readonly brokerSource?: 'broker dynamic' | 'cluster dynamic' | 'broker file';
   readonly sensitive: boolean;
 }
 
@@ -161,8 +163,11 @@ export interface ConfigAlteration {
   readonly set: Readonly<Record<string, string | null>>;
 }
 
-/** `lastStable`: where read-committed reading ends now; open transactions hold back what lies behind it. */
-export type OffsetQuery = 'earliest' | 'latest' | 'lastStable' | { readonly timestampMs: number };
+/**
+ * `lastStable`: where read-committed reading ends now; open transactions hold back what lies behind it. `newest`: the record
+ * with the latest timestamp.
+ */
+export type OffsetQuery = 'earliest' | 'latest' | 'lastStable' | 'newest' | { readonly timestampMs: number };
 
 export interface OffsetAnswer extends TopicPartition {
   /** null: no record at or after the timestamp asked for. */
@@ -223,6 +228,38 @@ export interface GroupAdmin extends ClusterAdmin {
   deleteGroup(group: string): Promise<void>;
   /** Bytes on disk by partition, of its largest replica; partitions that no broker tells of are absent. */
   partitionSizes(topic: string): Promise<ReadonlyMap<number, bigint>>;
+}
+
+/** A partition's replicas, the preferred leader first. */
+export interface ReplicaAssignment extends TopicPartition {
+  readonly replicas: readonly number[];
+}
+
+/** A move that the controller has accepted and not finished. `replicas` holds the old and the new ones. */
+export interface Reassignment extends ReplicaAssignment {
+  readonly adding: readonly number[];
+  readonly removing: readonly number[];
+}
+
+/** A partition whose preferred replica did not become its leader, and why, in the broker's words. */
+export interface ElectionAnswer extends TopicPartition {
+  /** `not needed`: it leads already. */
+  readonly outcome: 'elected' | 'not needed' | 'failed';
+  readonly reason: string | null;
+}
+
+/** Moves replicas between brokers and leadership between replicas. */
+export interface ReplicaAdmin extends GroupAdmin {
+  /** The controller takes all of them or tells which it refuses; it then works on by itself. */
+  reassign(assignments: readonly ReplicaAssignment[]): Promise<void>;
+  reassignments(): Promise<readonly Reassignment[]>;
+  electPreferred(partitions: readonly TopicPartition[]): Promise<readonly ElectionAnswer[]>;
+  /** Bytes on disk by `partitionKey`, then by broker. */
+  replicaSizes(topics: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<number, bigint>>>;
+  /** The broker's own dynamic values of these keys; keys without one are absent. Asks that broker. */
+  brokerConfig(broker: number, keys: readonly string[]): Promise<Readonly<Record<string, string>>>;
+  /** null deletes the broker's own dynamic value. Asks that broker: a broker that is down cannot be changed. */
+  alterBrokerConfig(broker: number, set: Readonly<Record<string, string | null>>): Promise<void>;
 }
 
 export interface PartitionPosition extends TopicPartition {

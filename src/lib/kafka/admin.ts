@@ -5,24 +5,30 @@ import type {
   ClusterDescription,
   CommittedOffset,
   ConfigAlteration,
-  GroupAdmin,
+  ElectionAnswer,
   GroupCommit,
   GroupDescription,
   NewTopic,
   OffsetAnswer,
   OffsetQuery,
   PartitionPosition,
+  Reassignment,
+  ReplicaAdmin,
+  ReplicaAssignment,
   TopicConfigEntry,
   TopicDescription,
   TopicPartition,
 } from '../ports.ts';
+import { alterBrokerConfig, brokerConfig } from './broker-configs.ts';
 import { KafkaConnections } from './connections.ts';
 import { deleteRecords } from './delete-records.ts';
+import { electPreferred } from './elect-leaders.ts';
 import { callFailure, isConnectionLoss, isTransient, unreachable } from './failures.ts';
 import { commitOffsets, deleteGroup, forgetOffsets } from './group-changes.ts';
 import { committedOffsets, describeGroup, listGroups } from './group-requests.ts';
 import { listOffsets } from './offset-requests.ts';
-import { partitionSizes } from './partition-sizes.ts';
+import { partitionSizes, replicaSizes } from './partition-sizes.ts';
+import { listReassignments, reassign } from './reassignments.ts';
 import * as topics from './topic-requests.ts';
 import { kafkaRelease } from './versions.ts';
 
@@ -34,8 +40,8 @@ export interface KafkaAdminOptions {
 /** What Kafka lets this user do with a topic; null: the broker does not say. */
 export type TopicRights = topics.TopicRights;
 
-/** `GroupAdmin`, and what only `kpipe doctor` and `kpipe dlq` ask. */
-export interface KafkaAdmin extends GroupAdmin {
+/** `ReplicaAdmin`, and what only `kpipe doctor` and `kpipe dlq` ask. */
+export interface KafkaAdmin extends ReplicaAdmin {
   topicRights(names: readonly string[]): Promise<ReadonlyMap<string, TopicRights>>;
   /** Resolves when this broker answers at the address that the cluster gives out for it. */
   reach(broker: Broker): Promise<void>;
@@ -173,6 +179,32 @@ class PlatformaticAdmin implements KafkaAdmin {
 
   partitionSizes(topic: string): Promise<ReadonlyMap<number, bigint>> {
     return this.#run('asking for sizes', { topic }, (kafka) => partitionSizes(kafka, topic));
+  }
+
+  reassign(assignments: readonly ReplicaAssignment[]): Promise<void> {
+    return this.#run('moving replicas', {}, (kafka) => reassign(kafka, assignments, this.#deadlineMs));
+  }
+
+  reassignments(): Promise<readonly Reassignment[]> {
+    return this.#run('listing moves of replicas', {}, (kafka) => listReassignments(kafka, this.#deadlineMs));
+  }
+
+  electPreferred(partitions: readonly TopicPartition[]): Promise<readonly ElectionAnswer[]> {
+    return this.#run('electing leaders', {}, (kafka) => electPreferred(kafka, partitions, this.#deadlineMs));
+  }
+
+  replicaSizes(names: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<number, bigint>>> {
+    return this.#run('asking for sizes', {}, (kafka) => replicaSizes(kafka, names));
+  }
+
+  brokerConfig(broker: number, keys: readonly string[]): Promise<Readonly<Record<string, string>>> {
+    return this.#run('reading the broker’s configuration', { broker }, (kafka) => brokerConfig(kafka, broker, keys));
+  }
+
+  alterBrokerConfig(broker: number, set: Readonly<Record<string, string | null>>): Promise<void> {
+    return this.#run('changing the broker’s configuration', { broker }, (kafka) =>
+      alterBrokerConfig(kafka, broker, set),
+    );
   }
 
   close(): Promise<void> {

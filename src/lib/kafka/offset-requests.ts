@@ -5,6 +5,7 @@ import { metadata } from './topic-requests.ts';
 
 const latest = -1n;
 const earliest = -2n;
+const maxTimestamp = -3n;
 const readUncommitted = 0;
 const readCommitted = 1;
 /** Asks as a client, not as a replica; no leader epoch to compare. */
@@ -58,6 +59,8 @@ function timestampOf(query: OffsetQuery): bigint {
       return latest;
     case 'earliest':
       return earliest;
+    case 'newest':
+      return maxTimestamp;
     default:
       return BigInt(Math.trunc(query.timestampMs));
   }
@@ -75,10 +78,9 @@ export async function groupByLeader<Asked extends TopicPartition>(
     return new Map();
   }
   const { brokers, topics } = await metadata(kafka, { names });
+  const byName = new Map(topics.map((found) => [found.name, found.partitions]));
   return Map.groupBy(partitions, ({ topic, partition }) => {
-    const known = topics
-      .find(({ name }) => name === topic)
-      ?.partitions.find((entry) => entry.partitionIndex === partition);
+    const known = byName.get(topic)?.find((entry) => entry.partitionIndex === partition);
     if (known === undefined) {
       throw new KpipeError('KPIPE_TOPIC_MISSING', `there is no partition ${partition} of topic ${topic}`, {
         where: { topic, partition },

@@ -1,22 +1,65 @@
+import { partitionKey } from '../ports.ts';
 import type { KafkaConnections } from './connections.ts';
 import { metadata } from './topic-requests.ts';
 
 /** Bytes on disk of each partition of a topic, of its largest replica; partitions that no broker tells of are absent. */
 export async function partitionSizes(kafka: KafkaConnections, topic: string): Promise<ReadonlyMap<number, bigint>> {
-  const { driver } = kafka;
-  const { brokers, topics } = await metadata(kafka, { names: [topic] });
-  const partitions = topics.flatMap((found) => found.partitions.map(({ partitionIndex }) => partitionIndex));
-  const versions = [driver.describeLogDirsV4.api, driver.describeLogDirsV3.api];
-  const answers = await Promise.all(
-    brokers.map(async (address) => kafka.request(await kafka.to(address), versions, [{ name: topic, partitions }])),
-  );
   const sizes = new Map<number, bigint>();
-  const replicas = answers.flatMap(({ results }) =>
-    results.flatMap(({ topics: held }) => held.flatMap((of) => of.partitions)),
-  );
-  for (const { partitionIndex, partitionSize } of replicas) {
-    const known = sizes.get(partitionIndex);
-    sizes.set(partitionIndex, known === undefined || partitionSize > known ? partitionSize : known);
+  for (const { partition, bytes } of await replicas(kafka, [topic])) {
+    const known = sizes.get(partition);
+    sizes.set(partition, known === undefined || bytes > known ? bytes : known);
   }
   return sizes;
+}
+
+/** Bytes on disk of every replica, by partition and broker. Brokers that are down tell nothing. */
+export async function replicaSizes(
+  kafka: KafkaConnections,
+  topics: readonly string[],
+): Promise<ReadonlyMap<string, ReadonlyMap<number, bigint>>> {
+  const sizes = new Map<string, Map<number, bigint>>();
+  for (const replica of topics.length === 0 ? [] : await replicas(kafka, topics)) {
+    const key = partitionKey(replica);
+    const ofPartition = sizes.get(key) ?? new Map<number, bigint>();
+    sizes.set(key, ofPartition.set(replica.broker, replica.bytes));
+  }
+  return sizes;
+}
+
+interface Replica {
+  readonly topic: string;
+  readonly partition: number;
+  readonly broker: number;
+  readonly bytes: bigint;
+}
+
+async function replicas(kafka: KafkaConnections, names: readonly string[]): Promise<readonly Replica[]> {
+  const { driver } = kafka;
+  const { brokers, topics } = await metadata(kafka, { names });
+  const request = topics.map(({ name, partitions }) => ({
+    name: name ?? '',
+    partitions: partitions.map(({ partitionIndex }) => partitionIndex),
+  }));
+  const versions = [driver.describeLogDirsV4.api, driver.describeLogDirsV3.api];
+  const answers = await Promise.all(
+    brokers.map(async (address) => ({
+      broker: address.nodeId,
+      answer: await kafka.request(await kafka.to(address), versions, request),
+    })),
+  );
+  return answers.flatMap(({ broker, answer }) =>
+    answer.results.flatMap((directory) =>
+      directory.topics.flatMap(({ name, partitions }) =>
+        // A future replica is a copy that is being made in another directory of the same broker.
+        partitions
+          .filter(({ isFutureKey }) => !isFutureKey)
+          .map(({ partitionIndex, partitionSize }) => ({
+            topic: name,
+            partition: partitionIndex,
+            broker,
+            bytes: partitionSize,
+          })),
+      ),
+    ),
+  );
 }

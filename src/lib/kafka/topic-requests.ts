@@ -80,6 +80,11 @@ export async function describeTopics(
 }
 
 const configSources: Readonly<Record<number, TopicConfigEntry['source']>> = { 1: 'topic', 5: 'default' };
+const brokerSources: Readonly<Record<number, NonNullable<TopicConfigEntry['brokerSource']>>> = {
+  2: 'broker dynamic',
+  3: 'cluster dynamic',
+  4: 'broker file',
+};
 
 export async function topicConfigs(
   kafka: KafkaConnections,
@@ -106,11 +111,17 @@ export async function topicConfigs(
             value: entry.value ?? null,
             source: configSources[entry.configSource] ?? 'broker',
             sensitive: entry.isSensitive,
+            ...brokerSource(entry.configSource),
           },
         ]),
       ),
     ]),
   );
+}
+
+function brokerSource(source: number): Pick<TopicConfigEntry, 'brokerSource'> {
+  const named = brokerSources[source];
+  return named === undefined ? {} : { brokerSource: named };
 }
 
 /** What Kafka lets this user do with a topic. Without an authorizer, everything. */
@@ -148,7 +159,7 @@ export async function topicRights(
 }
 
 /** Changes go to the controller where there is ZooKeeper; with KRaft any broker passes them on. */
-async function controller(kafka: KafkaConnections): Promise<BrokerConnection> {
+export async function controller(kafka: KafkaConnections): Promise<BrokerConnection> {
   const response = await metadata(kafka, { names: [] });
   const address = response.brokers.find(({ nodeId }) => nodeId === response.controllerId);
   return address === undefined ? kafka.any() : kafka.to(address);
