@@ -549,6 +549,47 @@ describe('what does not fit, what is not there, what is hostile', () => {
   const sharedFile = async (): Promise<string> => (file ??= (await pipeline()).file);
 });
 
+test('roles that share a dead-letter topic keep theirs apart; without a role all are listed', async () => {
+  const topics = await Promise.all(
+    ['events', 'logs', 'analytics'].map((name) => newTopic(uniqueTopic(`dlq-${name}`), 1)),
+  );
+  const [events, logs, analytics] = topics as [string, string, string];
+  const shared = await newTopic(uniqueTopic('dlq-shared'), 1);
+  const role = (name: string, topic: string): string =>
+    `  ${name}: {topic: ${topic}, group: ${topic}-g, deadLetters: ${shared}}\n`;
+  const file = directory.write(
+    `pipeline: test
+kafka: {brokers: [${servers.brokers.join(', ')}]}
+postgres: {primary: 'postgres://kpipe@127.0.0.1:1/kpipe'}
+bigquery: {project: kpipe-local, dataset: test, endpoint: 'http://127.0.0.1:1', grpcEndpoint: '127.0.0.1:1'}
+roles:
+${role('events', events)}${role('logs', logs)}${role('analytics', analytics)}`,
+    `${shared}.yaml`,
+  );
+  const of = { file } as Pipeline;
+  for (const [name, topic] of Object.entries({ events, logs, analytics })) {
+    const office = deadLetterOffice(publisher, shared, name, () => Date.now());
+    const dead = { offset: 3n, timestampMs: 1000, key: null, value: Buffer.from(name), headers: [] };
+    await office({ topic, partition: 0 }, [
+      { record: dead, reason: 'bq_schema', message: '', stage: 'sink', attempts: 1 },
+    ]);
+  }
+
+  const all = json(await run(of, 'dlq', 'list', '--json')) as DlqListResult;
+  expect([all.role, all.counts.dead]).toEqual([null, 3]);
+  expect(all.deadLetters.map((letter) => letter.role ?? '').toSorted((left, right) => (left < right ? -1 : 1))).toEqual(
+    ['analytics', 'events', 'logs'],
+  );
+  const done = json(await run(of, 'dlq', 'redrive', 'analytics', '--yes', '--json')) as DlqRedriveResult;
+  expect(done.redriven).toMatchObject([{ source: { topic: analytics }, to: { topic: analytics, offset: '0' } }]);
+  expect((await recordsOf(analytics)).map(valueOf)).toEqual(['analytics']);
+  expect([await recordsOf(events), await recordsOf(logs)]).toEqual([[], []]);
+  expect((json(await run(of, 'dlq', 'list', '--json')) as DlqListResult).counts).toMatchObject({
+    dead: 2,
+    redriven: 1,
+  });
+});
+
 describe('purge', () => {
   test(
     'deletes from the beginning only what matches or was redriven, after showing it',
