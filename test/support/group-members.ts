@@ -1,3 +1,5 @@
+import { vi } from 'vitest';
+
 import type { KafkaConfig } from '../../src/lib/config/load.ts';
 import { KafkaConnections } from '../../src/lib/kafka/connections.ts';
 import { refusalsOf } from '../../src/lib/kafka/failures.ts';
@@ -44,6 +46,11 @@ export class GroupMembers {
   }
 
   async evictAll(): Promise<void> {
+    // Brokers that have just started have no coordinators yet.
+    await vi.waitFor(() => this.#evictAll(), { timeout: 20_000, interval: 200 });
+  }
+
+  async #evictAll(): Promise<void> {
     const { protocol, members } = await describeGroup(this.#kafka, this.#group);
     const ids = members.map(({ memberId }) => memberId);
     if (ids.length === 0) {
