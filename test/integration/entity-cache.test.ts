@@ -1,6 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 
@@ -48,6 +51,7 @@ const deletion = (key: string, offset: number): ProjectionChange => ({
 let redis: Redis;
 beforeAll(async () => {
   redis = await openRedis(redisConfig(redisUrl), () => undefined);
+  await vi.waitUntil(() => redis.status === 'ready', { timeout: 30_000, interval: 20 });
 });
 afterAll(() => redis.disconnect());
 
@@ -60,14 +64,17 @@ function cacheOf(random = () => 0) {
     entities: [table],
     ttlMs,
     random,
-    now: Date.now,
   });
   const keys = new Set<string>();
   const entry = async (key: string): Promise<Record<string, string>> => {
     keys.add(entityKey(table, [key]));
     return redis.hgetall(entityKey(table, [key]));
   };
-  return { cache, table, entry, forget: () => redis.unlink(...keys) };
+  const forget = async (): Promise<void> => {
+    await cache.close();
+    await redis.unlink(...keys);
+  };
+  return { cache, table, entry, forget };
 }
 
 describe('an entry', () => {
@@ -218,12 +225,14 @@ describe('an entry', () => {
 
 describe('a Redis that is away', () => {
   const started: ChildProcess[] = [];
+  const directories: string[] = [];
   afterAll(async () => {
     for (const server of started.filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null)) {
       const ended = once(server, 'exit');
       server.kill('SIGKILL');
       await ended;
     }
+    directories.forEach((directory) => rmSync(directory, { recursive: true, force: true }));
   });
 
   async function ownRedis(): Promise<{
@@ -236,10 +245,12 @@ describe('a Redis that is away', () => {
     const { port } = probe.address() as AddressInfo;
     probe.close();
     await once(probe, 'close');
+    const directory = mkdtempSync(join(tmpdir(), 'kpipe-redis-'));
+    directories.push(directory);
     const start = (): ChildProcess => {
       const server = spawn(
         redisServer,
-        ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'],
+        ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', directory],
         { stdio: 'ignore' },
       );
       started.push(server);
@@ -251,14 +262,12 @@ describe('a Redis that is away', () => {
   test('costs a tenth of a second once a second, throws nothing, and is written to again when it is back', async () => {
     const { server, url, start } = await ownRedis();
     const client = await openRedis(redisConfig(url), () => undefined);
-    let now = 0;
     const cache = createEntityCache({
       redis: client,
       projections: [projectionOf('orders')],
       entities: ['orders'],
       ttlMs,
       random: () => 0,
-      now: () => now,
     });
     const applied = async (offset: number): Promise<{ written: number; ms: number }> => {
       const begun = performance.now();
@@ -266,12 +275,10 @@ describe('a Redis that is away', () => {
       return { written, ms: performance.now() - begun };
     };
     await vi.waitFor(async () => {
-      now += 1000;
       expect((await applied(1)).written + (await client.exists(entityKey('orders', ['a'])))).toBeGreaterThan(0);
     }, 10_000);
 
     server.kill('SIGSTOP');
-    now += 1000;
     const stopped = await applied(2);
     expect(stopped.written).toBe(0);
     expect(stopped.ms).toBeLessThan(1500);
@@ -281,7 +288,6 @@ describe('a Redis that is away', () => {
 
     server.kill('SIGCONT');
     await vi.waitFor(async () => {
-      now += 1000;
       await applied(4);
       expect(await client.hget(entityKey('orders', ['a']), 'o')).toBe('4');
     }, 10_000);
@@ -289,21 +295,86 @@ describe('a Redis that is away', () => {
     const ended = once(server, 'exit');
     server.kill('SIGKILL');
     await ended;
-    now += 1000;
     expect((await applied(5)).written).toBe(0);
-    now += 1000;
     const dead = await applied(6);
     expect(dead.written).toBe(0);
     expect(dead.ms).toBeLessThan(1500);
 
     start();
     await vi.waitFor(async () => {
-      now += 1000;
       await applied(7);
       expect(await client.hget(entityKey('orders', ['a']), 'o')).toBe('7');
     }, 15_000);
+    await cache.close();
     client.disconnect();
   }, 60_000);
+
+  /** A cache on a Redis of its own that has entries of the rows a and b, each at offset 1. */
+  async function filled() {
+    const own = await ownRedis();
+    const client = await openRedis(redisConfig(own.url), () => undefined);
+    const cache = createEntityCache({
+      redis: client,
+      projections: [projectionOf('orders')],
+      entities: ['orders'],
+      ttlMs,
+      random: () => 0,
+    });
+    const offsets = (): Promise<readonly (string | null)[]> =>
+      Promise.all(['a', 'b', 'c'].map((key) => client.hget(entityKey('orders', [key]), 'o')));
+    const become = (expected: readonly (string | null)[]): Promise<void> =>
+      vi.waitFor(async () => expect(await offsets()).toEqual(expected), { timeout: 20_000, interval: 20 });
+    await cache.apply(0, [upsert('a', 1), upsert('b', 1)]);
+    await become(['1', '1', null]);
+    const end = async (): Promise<void> => {
+      await cache.close();
+      client.disconnect();
+    };
+    return { ...own, client, cache, become, end };
+  }
+
+  test('is told what it missed when it answers again, though nothing more comes: of each entry the newest', async () => {
+    const { server, cache, become, end } = await filled();
+    server.kill('SIGSTOP');
+    expect(await cache.apply(0, [upsert('a', 2), upsert('b', 2)])).toBe(0);
+    expect(await cache.apply(0, [upsert('a', 4), upsert('c', 5)])).toBe(0);
+    expect(await cache.apply(0, [deletion('b', 6)])).toBe(0);
+    server.kill('SIGCONT');
+    await become(['4', '6', '5']);
+    await end();
+  });
+
+  test('that missed more than is remembered loses every entry, and no other key', async () => {
+    const { server, client, cache, become, end } = await filled();
+    await client.set('kpipe:entity:v1:orders_of_others:a', 'stays');
+    server.kill('SIGSTOP');
+    const long = 'x'.repeat(1_000_000);
+    for (let offset = 2; offset < 12; offset += 1) {
+      expect(await cache.apply(0, [upsert(`long-${offset}`, offset, long)])).toBe(0);
+    }
+    server.kill('SIGCONT');
+    await become([null, null, null]);
+    expect(await client.get('kpipe:entity:v1:orders_of_others:a')).toBe('stays');
+    await vi.waitFor(async () => {
+      expect(await cache.apply(0, [upsert('a', 20)])).toBe(1);
+    }, 10_000);
+    await end();
+  });
+
+  test('that comes back with the entries of a snapshot loses them: they may be older than their rows', async () => {
+    const { server, client, cache, become, end, start } = await filled();
+    await client.save();
+    await vi.waitFor(async () => {
+      await cache.apply(0, [upsert('a', 2)]);
+      expect(await client.hget(entityKey('orders', ['a']), 'o')).toBe('2');
+    }, 10_000);
+    const ended = once(server, 'exit');
+    server.kill('SIGKILL');
+    await ended;
+    start();
+    await become([null, null, null]);
+    await end();
+  });
 
   test('from the start is no failure either', async () => {
     const client = await openRedis(redisConfig('redis://127.0.0.1:1/0'), () => undefined);
@@ -313,9 +384,9 @@ describe('a Redis that is away', () => {
       entities: ['orders'],
       ttlMs,
       random: () => 0,
-      now: Date.now,
     });
     expect(await cache.apply(0, [upsert('a', 1)])).toBe(0);
+    await cache.close();
     client.disconnect();
   });
 });

@@ -15,6 +15,8 @@ export interface ClaimRequest {
   readonly startPosition: () => Promise<bigint>;
   /** The operator's word that the topic was deleted and created again. */
   readonly acceptRecreated: boolean;
+  /** What else must forget the old topic's offsets; runs in the claim's transaction. */
+  readonly onRecreated?: ((client: PoolClient) => Promise<void>) | undefined;
   readonly statementTimeoutMs: number;
 }
 
@@ -65,6 +67,7 @@ async function recreated(client: PoolClient, request: ClaimRequest, row: Claimed
       { where: { ...partition }, next: '`--accept-recreated` begins the new topic at its start' },
     );
   }
+  await request.onRecreated?.(client);
   await client.query(
     `update kpipe.consumer_offset
         set topic_id = $4, next_offset = $5, first_offset = $5,
@@ -135,5 +138,24 @@ export async function countStored(client: PoolClient, role: string, claim: Claim
             busy_ms = busy_ms + 1000 * extract(epoch from clock_timestamp() - transaction_timestamp())
       where role = $1 and topic = $2 and partition = $3`,
     [role, claim.topic, claim.partition, counts.stored, counts.duplicates, counts.rereads],
+  );
+}
+
+/** Those whose position or epoch the database no longer has: it was set back under them, or somebody else has claimed. */
+export async function strayedClaims<Standing extends { readonly claim: Claim; readonly position: bigint }>(
+  pool: Pool,
+  role: string,
+  standings: readonly Standing[],
+  statementTimeoutMs: number,
+): Promise<readonly Standing[]> {
+  const { rows } = await inTransaction(pool, statementTimeoutMs, (client) =>
+    client.query<{ topic: string; partition: number; next_offset: string; epoch: string }>(
+      'select topic, partition, next_offset, epoch from kpipe.consumer_offset where role = $1',
+      [role],
+    ),
+  );
+  const stored = new Set(rows.map((row) => `${row.topic}/${row.partition}@${row.next_offset}#${row.epoch}`));
+  return standings.filter(
+    ({ claim, position }) => !stored.has(`${claim.topic}/${claim.partition}@${position}#${claim.epoch}`),
   );
 }

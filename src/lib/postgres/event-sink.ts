@@ -6,9 +6,9 @@ import type { ProjectionChange } from '../records/projection.ts';
 import type { Sink, SinkBatch } from '../runtime/sink.ts';
 import { RowEncoder, type EncodedRow } from './copy-binary.ts';
 import { openPostgresSink, type PostgresSinkOptions } from './postgres-sink.ts';
-import { missingColumns, projectionTables } from './projection-table.ts';
+import { missingColumns, projectionTables, quotedTable } from './projection-table.ts';
 import { prepareProjections } from './projections.ts';
-import { asking, inTransaction } from './pool.ts';
+import { asking, inTransaction, type PoolClient } from './pool.ts';
 
 /** An event and what it does to the operational tables. */
 export interface ProjectedEvent extends EncodedRow {
@@ -19,6 +19,8 @@ export interface EventSinkOptions extends PostgresSinkOptions {
   readonly projections: readonly ProjectionConfig[];
   /** Told of the rows that changed, after the commit; it must not throw. */
   readonly onProjected: (partition: number, changes: readonly ProjectionChange[]) => Promise<void>;
+  /** Told that the offsets of the projected rows begin anew: the topic is another. */
+  readonly onRecreated?: () => void;
 }
 
 const columns = [
@@ -42,20 +44,27 @@ export async function openEventSink(options: EventSinkOptions): Promise<Sink<Pro
   await requireProjectionTables(options);
   const applyProjections = prepareProjections(options.projections);
   const projected = new Map<string, Projected>();
-  const sink = await openPostgresSink<ProjectedEvent>(options, {
-    role: options.role,
-    table: 'kpipe.events',
-    columns,
-    key: ['source', 'id'],
-    applyEffects: async (client, claim, rows) => {
-      const changes = await applyProjections(
-        client,
-        claim.partition,
-        rows.flatMap((row) => row.changes),
-      );
-      projected.get(partitionKey(claim))?.changes.push(...changes);
+  const forgetTopic: PostgresSinkOptions['forgetTopic'] = async (client, { topic }) => {
+    await forgetPositions(client, options, topic);
+    options.onRecreated?.();
+  };
+  const sink = await openPostgresSink<ProjectedEvent>(
+    { ...options, forgetTopic },
+    {
+      role: options.role,
+      table: 'kpipe.events',
+      columns,
+      key: ['source', 'id'],
+      applyEffects: async (client, claim, rows) => {
+        const changes = await applyProjections(
+          client,
+          claim.partition,
+          rows.flatMap((row) => row.changes),
+        );
+        projected.get(partitionKey(claim))?.changes.push(...changes);
+      },
     },
-  });
+  );
   return {
     ...sink,
     write: (claim, batch) => {
@@ -71,6 +80,26 @@ export async function openEventSink(options: EventSinkOptions): Promise<Sink<Pro
       await options.onProjected(batch.partition, changes);
     },
   };
+}
+
+/**
+ * Rows that a deleted topic's events wrote last are older than whatever the new one brings, though its offsets are lower.
+ * Those of the partitions that began the new topic already are its own.
+ */
+async function forgetPositions(client: PoolClient, options: EventSinkOptions, topic: string): Promise<void> {
+  // An operator's word, once: it may take as long as a large table takes.
+  await client.query('set local statement_timeout = 0');
+  for (const { table } of projectionTables(options.projections)) {
+    await client.query(
+      `update ${quotedTable(table)}
+          set kpipe_partition = -1, kpipe_offset = -1
+        where kpipe_partition >= 0
+          and kpipe_partition not in (
+            select partition from kpipe.consumer_offset where role = $1 and topic = $2 and topic_id = $3
+          )`,
+      [options.role, topic, options.topicId],
+    );
+  }
 }
 
 /** What a batch's rows did to the operational tables, until it is told. */

@@ -2,10 +2,10 @@ import { KpipeError } from '../errors.ts';
 import type { TopicPartition } from '../ports.ts';
 import type { Sink } from '../runtime/sink.ts';
 import type { EncodedRow } from './copy-binary.ts';
-import { claimPartition } from './consumer-offsets.ts';
+import { claimPartition, strayedClaims } from './consumer-offsets.ts';
 import { kindOfFailure, postgresError } from './failures.ts';
 import { startHeartbeat } from './heartbeat.ts';
-import { asking, poolEnd, type Pool } from './pool.ts';
+import { asking, poolEnd, type Pool, type PoolClient } from './pool.ts';
 import { TableWriter, type BulkTable } from './table-writer.ts';
 
 /** What every role that ends in PostgreSQL has in common. */
@@ -17,7 +17,12 @@ export interface PostgresSinkOptions {
   readonly topicId: string;
   readonly startPosition: (partition: TopicPartition) => Promise<bigint>;
   readonly acceptRecreated: boolean;
+  /** What else must forget the offsets of a topic that was deleted; runs in the claim's transaction. */
+  readonly forgetTopic?: (client: PoolClient, partition: TopicPartition) => Promise<void>;
 }
+
+/** The question where the role stands is small. */
+const askingTimeoutMs = 5000;
 
 /** A sink on one table, positions in kpipe.consumer_offset. @throws KPIPE_SCHEMA_MISSING, KPIPE_POSTGRES_UNREACHABLE */
 export async function openPostgresSink<Row extends EncodedRow>(
@@ -40,6 +45,7 @@ export async function openPostgresSink<Row extends EncodedRow>(
         topicId: options.topicId,
         startPosition: () => options.startPosition(partition),
         acceptRecreated: options.acceptRecreated,
+        onRecreated: (client) => options.forgetTopic?.(client, partition) ?? Promise.resolve(),
         statementTimeoutMs,
       });
     },
@@ -47,6 +53,7 @@ export async function openPostgresSink<Row extends EncodedRow>(
       const writer = writers.get(claim.partition) ?? new TableWriter(table, { pool, statementTimeoutMs });
       return writer.write(claim, batch);
     },
+    strayed: (standings) => strayedClaims(pool, options.role, standings, askingTimeoutMs),
     classify: (error) => (error instanceof KpipeError || kindOfFailure(error) === 'configuration' ? 'fatal' : 'retry'),
     describe: (error) => postgresError(error, pool.options),
     ping: async () => {

@@ -31,6 +31,7 @@ export async function openEventsRole(environment: RoleEnvironment): Promise<Role
     onProjected: async (partition, changes) => {
       await cache?.apply(partition, changes);
     },
+    onRecreated: () => cache?.invalidate(),
   }).catch(async (error: unknown) => {
     redis?.disconnect();
     await pool.end();
@@ -43,9 +44,10 @@ export async function openEventsRole(environment: RoleEnvironment): Promise<Role
     decode: decodeProjected(environment),
     sink: {
       ...sink,
-      close: () => {
+      close: async () => {
+        await cache?.close();
         redis?.disconnect();
-        return sink.close();
+        await sink.close();
       },
     },
     batch: batchLimits(role.batch),
@@ -83,7 +85,7 @@ async function openCacheRedis({ config, notice }: RoleEnvironment): Promise<Redi
   });
 }
 
-function entityCache(redis: Redis, { config, now, random }: RoleEnvironment): EntityCache {
+function entityCache(redis: Redis, { config, random }: RoleEnvironment): EntityCache {
   const role = required(config.roles.events, 'roles.events', 'events');
   return createEntityCache({
     redis,
@@ -91,6 +93,5 @@ function entityCache(redis: Redis, { config, now, random }: RoleEnvironment): En
     entities: role.cache?.entities ?? [],
     ttlMs: role.cache?.ttl ?? 300_000,
     random,
-    now,
   });
 }

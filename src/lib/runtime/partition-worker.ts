@@ -93,6 +93,11 @@ export class PartitionWorker<Row extends OffsetRow> {
     return this.#writing === null && this.#queue.length === 0 && this.#builder.isEmpty;
   }
 
+  /** Nothing is written any more: its end was told, or is about to be. */
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
   /** Takes a fetch that begins at `position`. Resolves when there is room for the next. */
   async accept(fetched: FetchedBatch): Promise<void> {
     if (this.#closed || fetched.nextPosition <= this.#position) {

@@ -21,7 +21,7 @@ import type { Role } from './role.ts';
 import type { RunState } from './run-state.ts';
 import { Semaphore } from './semaphore.ts';
 import type { OffsetRow } from './sink.ts';
-import { backlogOf, stallOf, untilDrained, type PartitionBacklog, type WatchedRun } from './watches.ts';
+import { backlogOf, stallOf, strayedWorkers, untilDrained, type PartitionBacklog, type WatchedRun } from './watches.ts';
 
 /** What a role needs of Kafka. */
 export interface RoleEdges {
@@ -61,6 +61,7 @@ export interface RunResult {
 const memoryBudgetBytes = 20 * 1024 * 1024;
 const mirrorEveryMs = 1000;
 const stallCheckMs = 10_000;
+const storeCheckMs = 5000;
 
 /**
  * Runs a role until it is drained, told to stop, or cannot go on.
@@ -123,6 +124,7 @@ export class RoleRun<Row extends OffsetRow> {
     const timers = [
       setInterval(() => void this.#mirrorPositions(), mirrorEveryMs),
       setInterval(() => void this.#endIfStalled(), stallCheckMs),
+      setInterval(() => void this.#followStore(), storeCheckMs),
       ...(forMs === null ? [] : [setTimeout(begin, forMs)]),
     ];
     if (signal.aborted) {
@@ -261,6 +263,15 @@ export class RoleRun<Row extends OffsetRow> {
       if (!(error instanceof AssignmentLostError)) {
         this.#fail(error);
       }
+    }
+  }
+
+  /** A store that was set back while nothing arrives is followed too. */
+  async #followStore(): Promise<void> {
+    const strayed = await strayedWorkers(() => [...this.#workers.values()], this.#role.sink);
+    for (const worker of this.#draining ? [] : strayed) {
+      await worker.abandon();
+      void this.#onEnd(worker, 'fenced');
     }
   }
 

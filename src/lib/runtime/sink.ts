@@ -14,6 +14,13 @@ export interface Sink<Row extends OffsetRow> {
   claim(assignment: Assignment): Promise<Claim>;
   /** Writes rows and position. Throws only what a retry may cure or what ends the role (see `classify`). */
   write(claim: Claim, batch: SinkBatch<Row>): Promise<WriteOutcome>;
+  /**
+   * Of partitions in which nothing is being written, those that the store no longer has where we left them: an older
+   * backup, or a standby that lagged. The next write would find out; without records to write there is none.
+   */
+  strayed?<Standing extends { readonly claim: Claim; readonly position: bigint }>(
+    standings: readonly Standing[],
+  ): Promise<readonly Standing[]>;
   /** Runs after the write, never before; its failure is counted and costs nothing else. */
   afterCommit?(batch: SinkBatch<Row>): Promise<void>;
   /** The sink commits to the group itself; otherwise the runtime mirrors positions there for lag tools. */

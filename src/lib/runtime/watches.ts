@@ -1,7 +1,7 @@
 import { KpipeError } from '../errors.ts';
 import { partitionKey, type ClusterAdmin, type TopicPartition } from '../ports.ts';
 import { wait } from './backoff.ts';
-import type { Claim } from './sink.ts';
+import type { Claim, OffsetRow, Sink } from './sink.ts';
 
 /** A worker as the watches see it. */
 export interface WatchedWorker {
@@ -9,6 +9,7 @@ export interface WatchedWorker {
   readonly writtenPosition: bigint;
   /** Nothing is in hand. */
   readonly isIdle: boolean;
+  readonly isClosed: boolean;
 }
 
 /** A run as the watches see it. */
@@ -79,6 +80,25 @@ async function isDrained(run: WatchedRun, workers: readonly WatchedWorker[], adm
   } catch {
     return false;
   }
+}
+
+/**
+ * Idle workers that the store no longer has where they stand. What moves while it is asked is left to the next look, and a
+ * store that does not answer, to the writes.
+ */
+export async function strayedWorkers<Row extends OffsetRow, Worker extends WatchedWorker>(
+  workers: () => readonly Worker[],
+  sink: Sink<Row>,
+): Promise<readonly Worker[]> {
+  const stands = (worker: Worker): boolean => worker.isIdle && !worker.isClosed;
+  const standings = workers()
+    .filter(stands)
+    .map((worker) => ({ worker, claim: worker.claim, position: worker.writtenPosition }));
+  const strayed = standings.length === 0 ? [] : await sink.strayed?.(standings).catch(() => []);
+  const present = new Set(workers());
+  return (strayed ?? []).flatMap(({ worker, position }) =>
+    present.has(worker) && stands(worker) && worker.writtenPosition === position ? [worker] : [],
+  );
 }
 
 /** The failure of a run that reads nothing while records wait, or that no group has answered; else null. */
