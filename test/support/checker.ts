@@ -28,6 +28,7 @@ interface PartitionModel {
   stored: number;
   duplicates: number;
   deadLetters: number;
+  gaps: number;
   /** `partition/offset` of what must be in the dead letter topic. */
   readonly deadIdentities: string[];
 }
@@ -75,6 +76,7 @@ export class DeliveryChecker {
       stored: 0,
       duplicates: 0,
       deadLetters: 0,
+      gaps: 0,
       deadIdentities: [],
     }));
   }
@@ -185,6 +187,10 @@ export class DeliveryChecker {
       model.duplicates += 1;
       return;
     }
+    if (meaning.kind === 'gap') {
+      model.gaps += 1;
+      return;
+    }
     if (meaning.kind === 'dead') {
       model.deadLetters += 1;
       model.deadIdentities.push(`${partition}/${offset}`);
@@ -225,7 +231,7 @@ export class DeliveryChecker {
 
   #checkCounters(offsets: readonly OffsetRow[]): void {
     for (const row of offsets) {
-      const { position, stored, duplicates, deadLetters } = this.#model(row.partition);
+      const { position, stored, duplicates, deadLetters, gaps } = this.#model(row.partition);
       const told = [
         row.first_offset,
         row.next_offset,
@@ -235,7 +241,7 @@ export class DeliveryChecker {
         row.skipped,
         row.gaps,
       ];
-      const expected = [0n, position, stored, duplicates, deadLetters, 0, 0].map(String);
+      const expected = [0n, position, stored, duplicates, deadLetters, 0, gaps].map(String);
       const names = 'first_offset, next_offset, stored, duplicates, dead_letters, skipped, gaps';
       equal(told.join(), expected.join(), `counters of partition ${row.partition} (${names})`);
       const sum = [row.stored, row.duplicates, row.dead_letters, row.skipped, row.gaps].reduce(

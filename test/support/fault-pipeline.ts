@@ -7,8 +7,8 @@ import { createKafkaJs } from '../../src/lib/kafka/kafkajs.ts';
 import { GroupMembers } from './group-members.ts';
 import { JournalledProducer } from './journalled-producer.ts';
 import { pipelineDirectory } from './pipeline-file.ts';
-import { kpipe, root, runProgram, type Running } from './run-kpipe.ts';
-import { createDatabase, uniqueTopic, type TestServers } from './servers.ts';
+import { kpipe, root, runProgram, type Ended, type Running } from './run-kpipe.ts';
+import { createDatabase, uniqueTopic, type TestDatabase, type TestServers } from './servers.ts';
 import { faultSources, kafkaSections, type SourceKind } from './source-kinds.ts';
 import type { RecordMaker } from './fault-records.ts';
 import type { Seeded } from './seeded.ts';
@@ -31,6 +31,10 @@ export interface FaultPipelineOptions {
   readonly servers?: TestServers;
   /** Where kpipe finds PostgreSQL, when not straight at the server. */
   readonly postgres?: { readonly host: string; readonly port: number };
+  /** Shared with another role's pipeline; by default it has one of its own. */
+  readonly database?: TestDatabase;
+  /** Role events keeps its projected rows in this Redis. */
+  readonly redisUrl?: string;
 }
 
 /** One role with a database, topics and a group of its own, and what a test needs to watch it from outside. */
@@ -51,19 +55,23 @@ export interface FaultPipeline {
   readonly databaseUrl: string;
   readonly openProducer: (random: Seeded, make: RecordMaker) => Promise<JournalledProducer>;
   readonly openReader: (topic: string) => Promise<TopicReader>;
+  /** Opens `database` anew, after its server was away. */
+  readonly reconnect: () => Promise<void>;
   /** Another connection to the test's database; closed after the file. */
   readonly connect: () => Promise<Client>;
   /** The partitions whose stored position is before the log's end. */
   readonly behind: () => Promise<readonly number[]>;
   /** `kpipe consume ROLE`, in a process of its own. */
   readonly consume: (...flags: string[]) => Running;
+  /** Another command of kpipe on the same kpipe.yaml, to its end. */
+  readonly kpipe: (...args: string[]) => Promise<Ended>;
 }
 
 /** Call it at the top level of a test file. What it starts ends with the file; a consumer that is left, with its test. */
 export async function faultPipeline(options: FaultPipelineOptions): Promise<FaultPipeline> {
   const { role, partitions } = options;
   const servers = options.servers ?? inject('servers');
-  const database = await createDatabase(servers);
+  const database = options.database ?? (await createDatabase(servers));
   const source = options.source ?? faultSources()[0].kind;
   const directory = pipelineDirectory();
   const topic = uniqueTopic(`fault-${role}`);
@@ -107,7 +115,7 @@ export async function faultPipeline(options: FaultPipelineOptions): Promise<Faul
     await run(['migrate', '-c', file], directory.options);
   }
 
-  const own = await connect();
+  let own = await connect();
   const behind = async (): Promise<readonly number[]> => {
     const { rows } = await own.query<{ partition: number; next_offset: string }>(
       'select partition, next_offset from kpipe.consumer_offset where role = $1 and topic = $2',
@@ -135,7 +143,12 @@ export async function faultPipeline(options: FaultPipelineOptions): Promise<Faul
     admin,
     members,
     sessionMs,
-    database: own,
+    get database() {
+      return own;
+    },
+    reconnect: async () => {
+      own = await connect();
+    },
     behind,
     databaseUrl: database.url,
     connect,
@@ -157,6 +170,7 @@ export async function faultPipeline(options: FaultPipelineOptions): Promise<Faul
       void consumer.ended.then(() => running.delete(consumer));
       return consumer;
     },
+    kpipe: (...args) => kpipe([...args, '-c', file], directory.options),
   };
 }
 
@@ -205,10 +219,10 @@ roles:
     group: ${of.group}
     deadLetters: ${of.deadLetterTopic}
     batch: {maxRows: ${of.maxRows ?? 50}, maxBytes: 1MB, maxWait: 50ms}
-    drainDeadline: ${of.drainDeadline ?? '30s'}${of.role === 'events' ? `\n    projections:${projections}` : ''}
+    drainDeadline: ${of.drainDeadline ?? '30s'}${of.role === 'events' ? `\n    projections:${projections}` : ''}${of.redisUrl === undefined ? '' : '\n    cache: {entities: [accounts], ttl: 1h}'}
 postgres:
   primary: '${of.url}'
-  pool: {statementTimeout: ${of.statementTimeout ?? '30s'}}
+  pool: {statementTimeout: ${of.statementTimeout ?? '30s'}}${of.redisUrl === undefined ? '' : `\nredis: {url: ${of.redisUrl}}`}
 ${
   of.role === 'analytics' && bigquery !== null
     ? `bigquery:

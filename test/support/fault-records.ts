@@ -7,7 +7,9 @@ export type Meaning =
   /** The producer says again what it said before under the same id: no effect, whatever it says now. */
   | { readonly kind: 'repeat'; readonly id: string }
   /** A dead letter with this reason code. */
-  | { readonly kind: 'dead'; readonly reason: string };
+  | { readonly kind: 'dead'; readonly reason: string }
+  /** No record to a reader: a control record, one of an aborted transaction, or deleted before it was read. */
+  | { readonly kind: 'gap' };
 
 export type StoredContent = EventContent | LineContent | ViewContent;
 

@@ -11,7 +11,7 @@ export interface JournalEntry {
   readonly key: string | null;
   /** Of the value; null for none. */
   readonly valueHash: string | null;
-  readonly meaning: Meaning;
+  meaning: Meaning;
   /** Null until acked. */
   offset: bigint | null;
 }
@@ -88,7 +88,7 @@ export class JournalledProducer {
     }
   }
 
-  async #send(size: number): Promise<void> {
+  async #send(size: number, through: Pick<Producer, 'send'> = this.#producer): Promise<readonly JournalEntry[]> {
     const made = Array.from({ length: size }, () => this.#make());
     const entries = made.map(({ partition, key, value, meaning }): JournalEntry => {
       return { partition, key, valueHash: value === null ? null : hashOf(value), meaning, offset: null };
@@ -96,22 +96,83 @@ export class JournalledProducer {
     this.#sent += size;
     this.#unanswered += size;
     const messages = made.map(({ partition, key, value }) => ({ partition, key, value }));
-    const answers = await this.#producer.send({ topic: this.topic, messages, acks: -1 });
+    const answers = await through.send({ topic: this.topic, messages, acks: -1 });
     for (const { partition, baseOffset, errorCode } of answers) {
       if (errorCode !== 0 || baseOffset === undefined || BigInt(baseOffset) < 0n) {
         throw new Error(`partition ${partition} did not say where the records are (error ${errorCode})`);
       }
       for (const [index, entry] of entries.filter((candidate) => candidate.partition === partition).entries()) {
-        entry.offset = BigInt(baseOffset) + BigInt(index);
-        this.#acked[partition]?.push(entry);
+        this.#place(entry, Number(baseOffset) + index);
         this.#unanswered -= 1;
       }
     }
+    return entries;
+  }
+
+  /** An entry stands at its offset; what Kafka put between two is no record. */
+  #place(entry: JournalEntry, offset: number): void {
+    const log = this.#acked[entry.partition] ?? [];
+    while (log.length < offset) {
+      log.push(gapAt(entry.partition, log.length));
+    }
+    if (log.length > offset) {
+      throw new Error(`partition ${entry.partition} gave offset ${offset} twice`);
+    }
+    entry.offset = BigInt(offset);
+    log.push(entry);
+  }
+
+  /** The log ends there: what the journal does not know of before that are control records. */
+  fillTo(partition: number, end: bigint): void {
+    const log = this.#acked[partition] ?? [];
+    while (log.length < end) {
+      log.push(gapAt(partition, log.length));
+    }
+  }
+
+  /** The records from `from` to before `to` are not to be read any more: nobody has seen them. */
+  forget(partition: number, from: number, to: number): void {
+    (this.#acked[partition] ?? []).slice(from, to).forEach(toGap);
+  }
+
+  /**
+   * Sends so many records in one transaction and leaves it open. What it answers ends it; an aborted one's records have no
+   * effect. The control records' places are known when `fillTo` says how far the log goes.
+   */
+  async openTransaction(id: string, count: number): Promise<OpenTransaction> {
+    const producer = this.#kafka.producer({ transactionalId: id, idempotent: true, maxInFlightRequests: 1 });
+    await producer.connect();
+    const transaction = await producer.transaction();
+    const entries = await this.#send(count, transaction);
+    return {
+      commit: async () => {
+        await transaction.commit();
+        await producer.disconnect();
+      },
+      abort: async () => {
+        await transaction.abort();
+        entries.forEach(toGap);
+        await producer.disconnect();
+      },
+    };
   }
 
   close(): Promise<void> {
     return this.#producer.disconnect();
   }
+}
+
+export interface OpenTransaction {
+  readonly commit: () => Promise<void>;
+  readonly abort: () => Promise<void>;
+}
+
+function gapAt(partition: number, offset: number): JournalEntry {
+  return { partition, key: null, valueHash: null, meaning: { kind: 'gap' }, offset: BigInt(offset) };
+}
+
+function toGap(entry: JournalEntry): void {
+  entry.meaning = { kind: 'gap' };
 }
 
 export function hashOf(bytes: Buffer): string {

@@ -12,7 +12,14 @@ export interface PostgresProxy {
    * the server has committed then (`after COMMIT`), or never will.
    */
   readonly cutNext: (said: RegExp, at: CutAt) => Promise<void>;
+  /** From now on it leads to another server, as a name does after a failover; connections to the old one break. */
+  readonly leadTo: (target: PostgresTarget) => void;
   readonly close: () => Promise<void>;
+}
+
+export interface PostgresTarget {
+  readonly host: string;
+  readonly port: number;
 }
 
 interface Cut {
@@ -25,10 +32,8 @@ interface Cut {
 const commit = Buffer.from('Q\0\0\0\x0bcommit\0', 'latin1');
 const begin = 'begin;';
 
-export async function startPostgresProxy(target: {
-  readonly host: string;
-  readonly port: number;
-}): Promise<PostgresProxy> {
+export async function startPostgresProxy(first: PostgresTarget): Promise<PostgresProxy> {
+  let target = first;
   const sockets = new Set<Socket>();
   let armed: Cut | null = null;
   const server = createServer((client) => {
@@ -76,6 +81,10 @@ export async function startPostgresProxy(target: {
       new Promise((done) => {
         armed = { said, at, done };
       }),
+    leadTo: (next) => {
+      target = next;
+      sockets.forEach((socket) => socket.destroy());
+    },
     close: async () => {
       for (const socket of sockets) {
         socket.destroy();
