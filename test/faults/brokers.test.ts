@@ -54,11 +54,32 @@ describe.each(faultSources())('brokers die under consumers that read by $kind', 
   };
   const allWritten = async (consumers: readonly Running[], when: string): Promise<void> => {
     const began = performance.now();
-    const isWritten = async (): Promise<boolean> => Number((await standing(pipeline)).position) === producer.sent;
+    const moved = new Map<number, { position: string; at: number }>();
+    let longestMs = 0;
+    const isWritten = async (): Promise<boolean> => {
+      const { rows } = await pipeline.database.query<{ partition: number; next_offset: string }>(
+        'select partition, next_offset from kpipe.consumer_offset where role = $1 and topic = $2',
+        [pipeline.role, pipeline.topic],
+      );
+      const at = performance.now();
+      for (const { partition, next_offset: position } of rows) {
+        const last = moved.get(partition) ?? { position, at: began };
+        if (position !== last.position) {
+          longestMs = Math.max(longestMs, at - last.at);
+          moved.set(partition, { position, at });
+        } else {
+          moved.set(partition, last);
+        }
+      }
+      return rows.reduce((sum, row) => sum + Number(row.next_offset), 0) === producer.sent;
+    };
     await whileRunning(consumers, `all written ${when}`, isWritten, 120_000).catch(async (error: unknown) => {
       throw new Error(`behind: partitions ${(await pipeline.behind()).join()}; ${String(error)}`, { cause: error });
     });
-    process.stderr.write(`faults: ${kind}: all written ${when} in ${Math.round(performance.now() - began)} ms\n`);
+    const tookMs = Math.round(performance.now() - began);
+    process.stderr.write(
+      `faults: ${kind}: all written ${when} in ${tookMs} ms, the longest pause of a partition ${Math.round(longestMs)} ms\n`,
+    );
   };
   /** The consumers end well, and what they did is right. */
   const ended = async (consumers: readonly Running[]): Promise<void> => {
