@@ -12,6 +12,7 @@ import { findBackup, listBackups } from '../../src/lib/backup/catalogue.ts';
 import { generateEncryptionKey } from '../../src/lib/backup/keys.ts';
 import { formatLsn, parseLsn } from '../../src/lib/backup/lsn.ts';
 import type { BackupPlace } from '../../src/lib/backup/place.ts';
+import { openWorkspace } from '../../src/lib/backup/programs.ts';
 import { checkReport } from '../../src/lib/backup/show.ts';
 import { backupDirectory, codesOf, create, receiving, verify } from '../support/backup-place.ts';
 import { clusterOfFile, flipByte, snapshot } from '../support/postgres-cluster.ts';
@@ -238,8 +239,14 @@ describe('the archive', () => {
   test('given a receiver that saves elsewhere, when a backup is taken, then it is given up, and there is none', async () => {
     const elsewhere = join(directory.path, 'elsewhere');
     mkdirSync(elsewhere, { recursive: true });
-    const thief = receiving({ ...place, local: { ...place.local, incoming: elsewhere } });
-    await expect.poll(() => readdirSync(elsewhere).length, { timeout: 20_000 }).toBeGreaterThan(0);
+    const active = () =>
+      cluster.sql<{ active: boolean }>(`select active from pg_replication_slots where slot_name = 'kpipe_wal'`);
+    // The receiver before it has left.
+    await expect.poll(active, { timeout: 60_000 }).toEqual([{ active: false }]);
+    // Not one that kpipe itself left behind: that would be ended.
+    const workspace = openWorkspace(join(directory.path, 'thief'));
+    const thief = receiving({ ...place, local: { ...place.local, incoming: elsewhere, workspace } });
+    await expect.poll(active, { timeout: 60_000 }).toEqual([{ active: true }]);
 
     await expect(create(place, { archiveDeadlineMs: 2000 })).rejects.toMatchObject({
       code: 'KPIPE_BACKUP_FAILED',

@@ -1,5 +1,5 @@
-import { KpipeError } from '../errors.ts';
-import { postgresError } from './failures.ts';
+import { KpipeError, messageOf } from '../errors.ts';
+import { postgresError, sqlstateOf } from './failures.ts';
 import { inTransaction, type Pool, type PoolClient } from './pool.ts';
 
 /**
@@ -180,33 +180,50 @@ async function hashEach(
 const pauseLock = 7_160_212_001;
 const pollMs = 20;
 
+export interface PauseRequest {
+  readonly afterLsn: string;
+  readonly deadlineMs: number;
+  readonly signal: AbortSignal;
+  /** Told right before the pause, so that it can be undone after a kill. */
+  readonly beforePause: () => void;
+  readonly afterResume: () => void;
+}
+
 /**
  * Holds a standby's replay at one LSN, at or after `afterLsn`, while `work` looks. A second kpipe is turned away, by a lock
- * of this transaction (a session's lock would not hold through PgBouncer) and by the pause itself.
+ * of this transaction (a session's lock would not hold through PgBouncer) and by the pause itself. A standby that lags
+ * cancels statements and ends idle transactions to catch up: until it is paused that is tried again.
  * @throws KPIPE_LOCKED, KPIPE_BACKUP_FAILED when the standby does not come so far within `deadlineMs`
  */
-export function withReplayPaused<Result>(
+export async function withReplayPaused<Result>(
   pool: Pool,
-  request: {
-    readonly afterLsn: string;
-    readonly deadlineMs: number;
-    readonly signal: AbortSignal;
-    /** Told right before the pause, so that it can be undone after a kill. */
-    readonly beforePause: () => void;
-    readonly afterResume: () => void;
-  },
+  request: PauseRequest,
   work: (lsn: string) => Promise<Result>,
 ): Promise<Result> {
-  const { signal } = request;
+  const deadline = performance.now() + request.deadlineMs;
+  let looking = false;
+  for (;;) {
+    await until(request, 'the standby has not replayed the backup', () => hasReplayed(pool, request.afterLsn));
+    try {
+      return await pausedOnce(pool, request, (lsn) => {
+        looking = true;
+        return work(lsn);
+      });
+    } catch (error) {
+      if (looking || request.signal.aborted || !isRecoveryConflict(error) || performance.now() > deadline) {
+        throw error;
+      }
+    }
+  }
+}
+
+function pausedOnce<Result>(
+  pool: Pool,
+  request: PauseRequest,
+  work: (lsn: string) => Promise<Result>,
+): Promise<Result> {
   return inTransaction(pool, 0, async (client) => {
     await takePauseLock(client);
-    await until(request, 'the standby has not replayed the backup', async () => {
-      const { rows } = await client.query<{ reached: boolean | null }>(
-        'select pg_last_wal_replay_lsn() >= $1::pg_lsn as reached',
-        [request.afterLsn],
-      );
-      return rows[0]?.reached === true;
-    });
     request.beforePause();
     try {
       await client.query('select pg_wal_replay_pause()');
@@ -215,13 +232,36 @@ export function withReplayPaused<Result>(
         return rows[0]?.state === 'paused';
       });
       const { rows } = await client.query<{ lsn: string }>('select pg_last_wal_replay_lsn()::text as lsn');
-      signal.throwIfAborted();
+      request.signal.throwIfAborted();
       return await work(rows[0]?.lsn ?? '0/0');
     } finally {
       await resumeReplay(pool);
       request.afterResume();
     }
   });
+}
+
+async function hasReplayed(pool: Pool, lsn: string): Promise<boolean> {
+  try {
+    const { rows } = await pool.query<{ reached: boolean | null }>(
+      'select pg_last_wal_replay_lsn() >= $1::pg_lsn as reached',
+      [lsn],
+    );
+    return rows[0]?.reached === true;
+  } catch (error) {
+    if (isRecoveryConflict(error)) {
+      return false;
+    }
+    throw error;
+  }
+}
+
+/** The statement was cancelled (40001), or its idle transaction's connection ended (FATAL, seen as a broken connection). */
+function isRecoveryConflict(error: unknown): boolean {
+  return (
+    sqlstateOf(error) === '40001' ||
+    /conflict with recovery|connection error|Connection terminated/i.test(messageOf(error))
+  );
 }
 
 /**
