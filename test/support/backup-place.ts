@@ -12,6 +12,7 @@ import { requirePrograms } from '../../src/lib/backup/tools.ts';
 import type { VerifyLevel, VerifyReport } from '../../src/lib/backup/verdict.ts';
 import { verifyBackup } from '../../src/lib/backup/verify.ts';
 import { parseConfig, type Config } from '../../src/lib/config/load.ts';
+import { takeLock } from '../../src/lib/sandbox/lock.ts';
 import { installedPostgres } from '../../src/lib/sandbox/tools.ts';
 import type { TestCluster } from './postgres-cluster.ts';
 
@@ -97,11 +98,15 @@ export function codesOf(report: VerifyReport): readonly string[] {
 export function receiving(place: BackupPlace): { readonly stop: () => Promise<void> } {
   const programs = requirePrograms(installedPostgres(process.env)[0]!.major, process.env);
   const over = new AbortController();
+  // As `kpipe backup run` holds it: a backup would end a receiver that nobody stands for.
+  const lock = join(place.local.locks, 'run');
+  takeLock(lock);
   const received = receiveWal(place, programs, () => undefined, over.signal);
   return {
     stop: async () => {
       over.abort();
       await received;
+      rmSync(lock, { force: true });
       await sealFinished(place);
     },
   };
