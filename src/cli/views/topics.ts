@@ -1,7 +1,8 @@
 import { formatConfigValue } from '../../lib/topics/config-keys.ts';
-import type { ApplyResult } from '../../lib/topics/apply.ts';
+import type { ApplyEvent, ApplyResult } from '../../lib/topics/apply.ts';
 import type { Change, InSyncTopic, TopicPlan } from '../../lib/topics/change.ts';
 import type { DescribedTopic, ListedTopic, TopicList } from '../../lib/topics/inspect.ts';
+import { formatGibi } from '../../lib/topics/risks.ts';
 import { bad, dim, ok, strong, warn, type Line, type Span } from '../output/text.ts';
 import type { View } from '../base-command.ts';
 
@@ -17,6 +18,7 @@ export function planLines(plan: TopicPlan, context: string | null): readonly Lin
       changes.flatMap((change, index) => changeLines(change, index === 0 ? topic : '', widths)),
     ),
     ...plan.inSync.map((topic) => inSyncLine(topic, widths)),
+    ...unmanagedLines(plan.unmanaged),
     summaryLine(plan, byTopic),
   ];
 }
@@ -39,7 +41,7 @@ interface Widths {
 
 function columnWidths({ changes, inSync }: TopicPlan): Widths {
   const longest = (texts: readonly string[]): number => Math.max(0, ...texts.map((text) => text.length));
-  const inRow = changes.filter(({ kind }) => kind !== 'create');
+  const inRow = changes.filter(({ key }) => key !== null);
   return {
     topic: longest([...changes, ...inSync].map(({ topic }) => topic)),
     key: longest(inRow.map(({ key }) => key ?? '')),
@@ -52,13 +54,15 @@ const sign: Readonly<Record<Change['kind'], Span>> = {
   config: warn('~'),
   partitions: warn('~'),
   replication: warn('~'),
+  placement: warn('~'),
+  delete: bad('-'),
 };
 
 function changeLines(change: Change, topic: string, widths: Widths): readonly Line[] {
   const lead = topic === '' ? ' ' : sign[change.kind];
   const name = strong(topic.padEnd(widths.topic));
   const step =
-    change.kind === 'create'
+    change.key === null
       ? stepText(change)
       : `${(change.key ?? '').padEnd(widths.key)}  ${stepText(change).padEnd(widths.step)}`;
   const [first, ...more] = change.warnings.map((text) => warningSpan(text, change.risk));
@@ -88,6 +92,10 @@ function stepText(change: Change): string {
     case 'partitions':
     case 'replication':
       return `${change.from} → ${change.to}`;
+    case 'placement':
+      return `${count(change.from, 'partition')} unevenly → over the racks`;
+    case 'delete':
+      return `delete  ${count(change.from.partitions, 'partition')} × ${count(change.from.replicationFactor, 'replica')}`;
   }
 }
 
@@ -96,13 +104,31 @@ function inSyncLine({ topic, keptKeys }: InSyncTopic, widths: Widths): Line {
   return dim(`= ${topic.padEnd(widths.topic)}  in sync${kept}`);
 }
 
+/** More than a screen of them would hide the plan. */
+const shownUnmanaged = 20;
+
+function unmanagedLines(names: readonly string[]): readonly Line[] {
+  const more = names.length - shownUnmanaged;
+  return [
+    ...names.slice(0, shownUnmanaged).map((name) => dim(`? ${name}  not in the file: left alone`)),
+    ...(more > 0 ? [dim(`? and ${more} more (--json names them all)`)] : []),
+  ];
+}
+
 function summaryLine(plan: TopicPlan, byTopic: ReadonlyMap<string, readonly Change[]>): Line {
   const created = plan.changes.filter(({ kind }) => kind === 'create').length;
+  const deleted = plan.changes.filter(({ kind }) => kind === 'delete').length;
   const warnings = plan.changes.reduce((total, change) => total + change.warnings.length, 0);
-  const text = `plan: ${created} create, ${byTopic.size - created} update, 0 delete, ${count(warnings, 'warning')}`;
+  const updated = byTopic.size - created - deleted;
+  const text = `plan: ${created} create, ${updated} update, ${deleted} delete, ${count(warnings, 'warning')}`;
   const others =
     plan.unmanaged.length === 0 ? '' : `; ${count(plan.unmanaged.length, 'topic')} outside the file: left alone`;
   return [strong(text), dim(others)];
+}
+
+/** A step of an apply, for the person who watches. */
+export function applyStepLine({ step, steps, changes }: Pick<ApplyEvent, 'step' | 'steps' | 'changes'>): Line {
+  return [dim(`${step}/${steps} `), changes.map(changeText).join('; ')];
 }
 
 export function applyView(result: ApplyResult, view: View): string {
@@ -201,6 +227,9 @@ function partitionTable({ partitions }: DescribedTopic, view: View): string {
     { title: 'LOG START', align: 'right' },
     { title: 'HIGH WATERMARK', align: 'right' },
     { title: 'RECORDS', align: 'right' },
+    { title: 'SIZE', align: 'right' },
+    { title: 'FIRST RECORD' },
+    { title: 'LAST RECORD' },
   ] as const;
   return view.table(
     columns,
@@ -212,8 +241,15 @@ function partitionTable({ partitions }: DescribedTopic, view: View): string {
       numberText(partition.logStartOffset),
       numberText(partition.highWatermark),
       partition.records === null ? '?' : partition.records.toLocaleString('en-US'),
+      partition.bytes === null ? '?' : formatGibi(partition.bytes),
+      timeText(partition.firstRecordAt),
+      timeText(partition.lastRecordAt),
     ]),
   );
+}
+
+function timeText(time: string | null): string {
+  return time === null ? '' : time.replace('T', ' ').replace(/\.\d+Z$/, 'Z');
 }
 
 /** Its own values and what the brokers set; Kafka's defaults when asked for. */
@@ -221,10 +257,10 @@ function configTable({ config }: DescribedTopic, view: View, defaults: boolean):
   const shown = config.filter(({ source, declared }) => defaults || source !== 'default' || declared !== null);
   return view.table(
     [{ title: 'KEY' }, { title: 'VALUE' }, { title: 'SET BY' }, { title: 'DECLARED' }],
-    shown.map(({ key, value, source, declared }) => [
+    shown.map(({ key, value, source, brokerSource, declared }) => [
       key,
       value === null ? '?' : formatConfigValue(key, value),
-      source === 'default' ? dim('Kafka') : source,
+      source === 'default' ? dim('Kafka') : (brokerSource ?? source),
       declared === null ? '' : formatConfigValue(key, declared),
     ]),
   );

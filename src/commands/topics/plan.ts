@@ -2,10 +2,10 @@ import { Flags } from '@oclif/core';
 
 import { KpipeCommand } from '../../cli/base-command.ts';
 import { planView } from '../../cli/views/topics.ts';
-import { withKafkaAdmin } from '../../lib/kafka/admin.ts';
 import type { TopicPlan } from '../../lib/topics/change.ts';
 import { drawUpPlan } from '../../lib/topics/draw-up.ts';
 import { savePlan } from '../../lib/topics/plan-file.ts';
+import { withTopicSources } from '../../lib/topics/sources.ts';
 
 export type TopicsPlanResult = TopicPlan;
 
@@ -17,17 +17,24 @@ export default class TopicsPlan extends KpipeCommand {
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --out plan.json',
     '<%= config.bin %> <%= command.id %> --topic events --json',
+    '<%= config.bin %> <%= command.id %> --prune old-orders --out plan.json',
   ];
   static override flags = {
     out: Flags.string({ helpValue: 'FILE', description: 'also write the plan to a file, for topics apply FILE' }),
     topic: Flags.string({ multiple: true, helpValue: 'TOPIC', description: 'only this topic; repeat it for more' }),
+    prune: Flags.string({
+      multiple: true,
+      multipleNonGreedy: true,
+      helpValue: 'TOPIC',
+      description: 'delete this topic, which the file does not name; repeat it for more',
+    }),
   };
 
   async run(): Promise<TopicsPlanResult> {
     const { flags } = await this.parse(TopicsPlan);
     const config = this.configuration(flags);
-    const request = { declarations: config, only: flags.topic ?? [], nowMs: Date.now() };
-    const plan = await withKafkaAdmin(config.kafka, (admin) => drawUpPlan(admin, request));
+    const request = { declarations: config, only: flags.topic ?? [], prune: flags.prune ?? [], nowMs: Date.now() };
+    const plan = await withTopicSources(config, (admin, sources) => drawUpPlan(admin, { ...request, sources }));
     if (flags.out !== undefined) {
       await savePlan(plan, flags.out);
     }

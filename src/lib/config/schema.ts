@@ -67,6 +67,8 @@ const partitions = z.union([
 const topic = z.strictObject({
   partitions,
   replicationFactor: count.max(32).default(3),
+  /** racks: each partition's replicas spread over the brokers' racks, as evenly as can be. */
+  placement: z.enum(['any', 'racks']).optional(),
   retention: z.union([z.literal('unlimited'), durationMs]).optional(),
   config: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String)).default({}),
 });

@@ -13,7 +13,7 @@ export async function liveTopics(admin: ClusterAdmin, nowMs: number): Promise<Re
   );
 }
 
-export function entryOf(topic: ObservedTopic): TopicEntry {
+export function entryOf(topic: Omit<ObservedTopic, 'replicas'>): TopicEntry {
   const { 'retention.ms': retentionMs, ...config } = topic.overrides;
   const retention = retentionMs === undefined ? undefined : formatConfigValue('retention.ms', retentionMs);
   // What does not survive as a duration stays as Kafka's key.

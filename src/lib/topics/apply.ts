@@ -2,10 +2,13 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 import { KpipeError, messageOf } from '../errors.ts';
 import type { ClusterAdmin } from '../ports.ts';
+import type { AuditAct } from './audit.ts';
 import type { Change, TopicPlan } from './change.ts';
 import { sameConfigValue } from './config-keys.ts';
 import { hashState, observeTopics, type TopicsState } from './observe.ts';
-import { stepsOf, type Step } from './steps.ts';
+import { badlySpread } from './placement.ts';
+import { lowerRetention, type RetentionSteps } from './retention-steps.ts';
+import { stepsOf, type Step, type StepContext } from './steps.ts';
 
 export interface FailedChange {
   readonly change: Change;
@@ -26,37 +29,57 @@ export interface ApplyResult {
   readonly inSync: readonly string[];
 }
 
+/** How far it has come. */
+export interface ApplyEvent {
+  readonly kind: 'begins' | 'done' | 'failed' | 'note';
+  /** From 1. */
+  readonly step: number;
+  readonly steps: number;
+  readonly changes: readonly Change[];
+  /** Of a note. */
+  readonly text?: string;
+}
+
 export interface ApplyOptions {
   readonly nowMs: number;
   /** Between two steps. */
   readonly signal: AbortSignal;
   /** How long the brokers may take to show what the controller has accepted. Default 10 s. */
   readonly visibleWithinMs?: number;
+  /** Without it a plan that moves replicas is refused. */
+  readonly move?: StepContext['move'];
+  /** Told before each act. */
+  readonly audit?: (act: AuditAct) => void;
+  readonly onEvent?: (event: ApplyEvent) => void;
+  /** Lower retentions bit by bit. */
+  readonly retentionSteps?: RetentionSteps | undefined;
 }
 
 /**
  * Executes a plan's changes and nothing else; stops at the first failure. Looks again first: the cluster must be the plan's
- * and as the plan saw it.
+ * and as the plan saw it. Killed at any point it leaves whole steps: another plan shows the rest.
  * @throws KPIPE_PLAN_STALE, KPIPE_REFUSED (moving replicas), or the first step's failure: nothing was changed
  */
 export async function applyPlan(admin: ClusterAdmin, plan: TopicPlan, options: ApplyOptions): Promise<ApplyResult> {
-  refuseMoves(plan.changes);
+  if (options.move === undefined) {
+    refuseMoves(plan.changes);
+  }
   const names = [...new Set([...plan.changes, ...plan.inSync].map(({ topic }) => topic))];
   refuseStale(plan, await observeTopics(admin, names, options.nowMs), names);
   const steps = stepsOf(plan.changes);
+  const run = new StepRun(admin, plan.clusterId, steps.length, options);
   const done: Step[] = [];
   let failure: Error | undefined;
   for (const step of steps) {
     try {
-      options.signal.throwIfAborted();
-      await step.run(admin, { validateOnly: false });
+      await run.step(step, done.length + 1);
       done.push(step);
     } catch (error) {
       failure = error instanceof Error ? error : new Error(String(error));
       break;
     }
   }
-  if (failure !== undefined && done.length === 0) {
+  if (failure !== undefined && !run.hasActed) {
     throw failure;
   }
   const doneChanges = done.flatMap(({ changes }) => changes);
@@ -73,23 +96,70 @@ export async function applyPlan(admin: ClusterAdmin, plan: TopicPlan, options: A
   };
 }
 
-/** What no apply of this version does. @throws KPIPE_REFUSED for a plan that moves replicas */
-export function refuseMoves(changes: readonly Change[]): void {
-  const moves = changes.filter(({ kind }) => kind === 'replication').map(({ topic }) => topic);
-  if (moves.length === 0) {
-    return;
+/** Runs single steps: writes each down, tells of it, does it. */
+class StepRun {
+  /** Something was changed, or may have been. */
+  hasActed = false;
+  readonly #admin: ClusterAdmin;
+  readonly #clusterId: string;
+  readonly #steps: number;
+  readonly #options: ApplyOptions;
+
+  constructor(admin: ClusterAdmin, clusterId: string, steps: number, options: ApplyOptions) {
+    this.#admin = admin;
+    this.#clusterId = clusterId;
+    this.#steps = steps;
+    this.#options = options;
   }
-  const others = [...new Set(changes.map(({ topic }) => topic))].filter((topic) => !moves.includes(topic));
-  throw new KpipeError(
-    'KPIPE_REFUSED',
-    `the replication factor of ${moves.join(', ')} differs, and this version cannot move replicas`,
-    {
-      next:
-        others.length === 0
-          ? 'declare the replicationFactor that the topic has, or move replicas with kafka-reassign-partitions'
-          : `apply the other topics alone: kpipe topics apply ${others.map((topic) => `--topic ${topic}`).join(' ')}`,
-    },
-  );
+
+  async step(step: Step, number: number): Promise<void> {
+    const { audit, move, onEvent, signal } = this.#options;
+    const { changes } = step;
+    const event = { step: number, steps: this.#steps, changes };
+    signal.throwIfAborted();
+    onEvent?.({ kind: 'begins', ...event });
+    try {
+      await this.#lowerRetentions(changes, (text) => onEvent?.({ kind: 'note', ...event, text }));
+      for (const { topic, kind, key, from, to } of changes) {
+        audit?.({ clusterId: this.#clusterId, act: kind, topic, key, from, to });
+      }
+      await step.run({ admin: this.#admin, validateOnly: false, move });
+      this.hasActed = true;
+    } catch (error) {
+      onEvent?.({ kind: 'failed', ...event });
+      throw error;
+    }
+    onEvent?.({ kind: 'done', ...event });
+  }
+
+  async #lowerRetentions(changes: readonly Change[], note: (text: string) => void): Promise<void> {
+    const { retentionSteps, nowMs, signal, audit } = this.#options;
+    const change = changes.find((each) => each.kind === 'config' && each.key === 'retention.ms');
+    if (retentionSteps === undefined || change?.kind !== 'config' || Number(change.to) < 0) {
+      return;
+    }
+    await lowerRetention(this.#admin, change, {
+      ...retentionSteps,
+      nowMs,
+      signal,
+      onStep: (retentionMs, text) => {
+        const to = String(retentionMs);
+        audit?.({ clusterId: this.#clusterId, act: 'config', topic: change.topic, key: 'retention.ms', to });
+        this.hasActed = true;
+        note(text);
+      },
+    });
+  }
+}
+
+/** @throws KPIPE_REFUSED for a plan that moves replicas, where nobody offers to move them */
+function refuseMoves(changes: readonly Change[]): void {
+  const moves = changes.filter(({ kind }) => kind === 'replication' || kind === 'placement').map(({ topic }) => topic);
+  if (moves.length > 0) {
+    throw new KpipeError('KPIPE_REFUSED', `the replicas of ${moves.join(', ')} have to be moved first`, {
+      next: `kpipe topics move ${moves.join(' ')}`,
+    });
+  }
 }
 
 function refuseStale(plan: TopicPlan, state: TopicsState, names: readonly string[]): void {
@@ -157,5 +227,9 @@ function isVisible(change: Change, state: TopicsState): boolean {
       return (topic?.partitions ?? 0) >= change.to;
     case 'replication':
       return topic?.replicationFactor === change.to;
+    case 'placement':
+      return topic !== undefined && badlySpread(topic.replicas, state.brokers) === 0;
+    case 'delete':
+      return topic === undefined || topic.id !== change.from.id;
   }
 }

@@ -40,16 +40,42 @@ const partitionsChange = z.strictObject({
   to: z.int(),
 });
 
-/** Shown, not applied: replicas have to be moved. */
 const replicationChange = z.strictObject({
   ...common,
   kind: z.literal('replication'),
   key: z.literal('replicationFactor'),
   from: z.int(),
   to: z.int(),
+  /** Where the replicas go: anywhere, or spread over the racks. */
+  placement: z.enum(['any', 'racks']),
 });
 
-const change = z.discriminatedUnion('kind', [createChange, configChange, partitionsChange, replicationChange]);
+/** `from`: how many partitions are spread worse than the racks allow. */
+const placementChange = z.strictObject({
+  ...common,
+  kind: z.literal('placement'),
+  key: z.literal('placement'),
+  from: z.int(),
+  to: z.literal('racks'),
+});
+
+/** Of a topic that was named to be deleted: this one and no other of its name. */
+const deleteChange = z.strictObject({
+  ...common,
+  kind: z.literal('delete'),
+  key: z.null(),
+  from: z.strictObject({ id: z.string(), partitions: z.int(), replicationFactor: z.int() }),
+  to: z.null(),
+});
+
+const change = z.discriminatedUnion('kind', [
+  createChange,
+  configChange,
+  partitionsChange,
+  replicationChange,
+  placementChange,
+  deleteChange,
+]);
 
 /** The JSON document of `kpipe topics plan`, and the file that `--out` writes. */
 export const topicPlanSchema = z.strictObject({

@@ -1,18 +1,26 @@
+import type { Config } from '../config/load.ts';
 import { nearestName } from '../config/nearest.ts';
 import { KpipeError } from '../errors.ts';
 import type { ClusterAdmin } from '../ports.ts';
 import type { Change, TopicPlan } from './change.ts';
 import { nearestConfigKey } from './config-keys.ts';
-import { observeExpiries, observeTopics } from './observe.ts';
-import { loweredRetentionMs, planTopics } from './plan.ts';
+import { gatherEvidence, type EvidenceQuestion, type EvidenceSources, type TopicEvidence } from './evidence.ts';
+import { observeTopics, type ObservedTopic, type TopicsState } from './observe.ts';
+import { planTopics } from './plan.ts';
+import { managedTopics, pruneTargets } from './prune.ts';
+import { loweredBytes, loweredRetentionMs } from './risks.ts';
 import { topicSpecs, type TopicDeclarations, type TopicSpec } from './spec.ts';
 import { stepsOf } from './steps.ts';
 
 export interface PlanRequest {
-  readonly declarations: TopicDeclarations;
+  readonly declarations: TopicDeclarations & Partial<Pick<Config, 'kafka'>>;
   /** Only these topics; empty: all that kpipe.yaml knows. */
   readonly only: readonly string[];
+  /** Topics outside the file to delete. */
+  readonly prune?: readonly string[];
   readonly nowMs: number;
+  /** Without them a plan tells less of what its changes mean. */
+  readonly sources?: EvidenceSources;
 }
 
 /**
@@ -20,20 +28,62 @@ export interface PlanRequest {
  * @throws KPIPE_CONFIG_INVALID (unknown key, bad value), KPIPE_REFUSED (what Kafka cannot do), KPIPE_KAFKA_…
  */
 export async function drawUpPlan(admin: ClusterAdmin, request: PlanRequest): Promise<TopicPlan> {
-  const all = topicSpecs(request.declarations);
+  const { declarations, nowMs, sources } = request;
+  const all = topicSpecs(declarations);
   const specs = select(all, request.only);
-  const names = specs.map(({ name }) => name);
-  const state = await observeTopics(admin, names, request.nowMs);
-  const lowered = specs.flatMap((spec) => {
-    const topic = state.topics.get(spec.name);
-    const retentionMs = topic === undefined ? undefined : loweredRetentionMs(spec, topic);
-    return retentionMs === undefined ? [] : [{ spec, retentionMs }];
-  });
-  const complete =
-    lowered.length === 0 ? state : await observeExpiries(admin, lowered, state, request.declarations.roles);
-  const plan = planTopics(specs, complete, new Set(all.map(({ name }) => name)));
+  const managed = managedTopics(all, declarations);
+  const named = request.prune ?? [];
+  const prune = named.length === 0 ? [] : pruneTargets(named, { topics: await admin.listTopics(), managed });
+  const state = await observeTopics(admin, [...specs.map(({ name }) => name), ...prune], nowMs);
+  // What cannot be is told before anything is looked at closely.
+  planTopics(specs, state, { managed, prune });
+  const context = { admin, sources, roles: declarations.roles, nowMs };
+  const evidence = await Promise.all(
+    questionsOf(specs, prune, state).map(async (question) => {
+      const found = await gatherEvidence(question, context);
+      return [question.spec.name, found] as const;
+    }),
+  );
+  const plan = planTopics(specs, { ...state, evidence: new Map<string, TopicEvidence>(evidence) }, { managed, prune });
   await check(admin, plan.changes);
   return plan;
+}
+
+/** What has to be looked at for the changes to come. */
+function questionsOf(
+  specs: readonly TopicSpec[],
+  prune: readonly string[],
+  state: TopicsState,
+): readonly EvidenceQuestion[] {
+  const changed = specs.flatMap((spec) => {
+    const topic = state.topics.get(spec.name);
+    const question = topic === undefined ? undefined : questionOf(spec, topic);
+    return question === undefined ? [] : [question];
+  });
+  const deleted = prune.map((name) => ({
+    spec: { name, origin: 'declared', roles: [] } as const,
+    partitions: state.topics.get(name)?.partitions ?? 0,
+    wantsKeys: false,
+    wantsBytes: true,
+    wantsRecords: true,
+  }));
+  return [...changed, ...deleted];
+}
+
+function questionOf(spec: TopicSpec, topic: ObservedTopic): EvidenceQuestion | undefined {
+  const retentionMs = loweredRetentionMs(spec, topic);
+  const wantsKeys = spec.partitions.count > topic.partitions;
+  const wantsBytes = spec.replicationFactor > topic.replicationFactor || loweredBytes(spec, topic) !== undefined;
+  return retentionMs === undefined && !wantsKeys && !wantsBytes
+    ? undefined
+    : {
+        spec,
+        partitions: topic.partitions,
+        ...(retentionMs === undefined ? {} : { retentionMs }),
+        wantsKeys,
+        wantsBytes,
+        wantsRecords: false,
+      };
 }
 
 function select(specs: readonly TopicSpec[], only: readonly string[]): readonly TopicSpec[] {
@@ -57,7 +107,7 @@ async function check(admin: ClusterAdmin, changes: readonly Change[]): Promise<v
   const failures: KpipeError[] = [];
   for (const step of stepsOf(changes)) {
     try {
-      await step.run(admin, { validateOnly: true });
+      await step.run({ admin, validateOnly: true });
     } catch (error) {
       if (!(error instanceof KpipeError) || (error.code !== 'KPIPE_CONFIG_INVALID' && error.code !== 'KPIPE_REFUSED')) {
         throw error;

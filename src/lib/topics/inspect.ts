@@ -1,7 +1,14 @@
 import type { RoleName } from '../config/schema.ts';
 import { KpipeError } from '../errors.ts';
 import { nearestName } from '../config/nearest.ts';
-import type { ClusterAdmin, TopicConfigEntry, TopicDescription } from '../ports.ts';
+import type {
+  ClusterAdmin,
+  GroupAdmin,
+  OffsetQuery,
+  TopicConfigEntry,
+  TopicDescription,
+  TopicPartition,
+} from '../ports.ts';
 import { replicationFactor } from './observe.ts';
 import { topicSpecs, type TopicDeclarations, type TopicSpec } from './spec.ts';
 
@@ -120,6 +127,12 @@ export interface DescribedPartition {
   readonly logStartOffset: bigint | null;
   readonly highWatermark: bigint | null;
   readonly records: bigint | null;
+  /** On disk, of the largest replica. */
+  readonly bytes: bigint | null;
+  /** ISO 8601, UTC, of the first record in the log. null: there is none, or it cannot be seen. */
+  readonly firstRecordAt: string | null;
+  /** Of the record with the latest timestamp. */
+  readonly lastRecordAt: string | null;
 }
 
 /** The JSON document of `kpipe topics describe`. */
@@ -138,12 +151,14 @@ export interface DescribedConfig {
   /** null: none, or not shown because it is sensitive. */
   readonly value: string | null;
   readonly source: TopicConfigEntry['source'];
+  /** For `broker`: which of a broker's sources; null otherwise. */
+  readonly brokerSource: NonNullable<TopicConfigEntry['brokerSource']> | null;
   readonly declared: string | null;
 }
 
 /** One topic in full. @throws KPIPE_TOPIC_MISSING with the nearest name */
 export async function describeTopic(
-  admin: ClusterAdmin,
+  admin: GroupAdmin,
   declarations: TopicDeclarations,
   name: string,
 ): Promise<DescribedTopic> {
@@ -158,7 +173,14 @@ export async function describeTopic(
     throw await missingTopic(admin, name, spec !== undefined);
   }
   const led = topic.partitions.filter(({ leader }) => leader >= 0);
-  const ranges = await rangesOf(admin, [{ ...topic, partitions: led }]);
+  const asked = led.map(({ partition }) => ({ topic: name, partition }));
+  const [ranges, sizes, firstTimes, lastTimes] = await Promise.all([
+    rangesOf(admin, [{ ...topic, partitions: led }]),
+    // Sizes need rights of their own on the cluster.
+    admin.partitionSizes(name).catch(() => new Map<number, bigint>()),
+    timesOf(admin, asked, { timestampMs: 0 }),
+    timesOf(admin, asked, 'newest'),
+  ]);
   return {
     clusterId: cluster.clusterId,
     topic: name,
@@ -175,6 +197,9 @@ export async function describeTopic(
         logStartOffset: range?.start ?? null,
         highWatermark: range?.end ?? null,
         records: range === undefined ? null : range.end - range.start,
+        bytes: sizes.get(partition.partition) ?? null,
+        firstRecordAt: firstTimes.get(partition.partition) ?? null,
+        lastRecordAt: lastTimes.get(partition.partition) ?? null,
       };
     }),
     config: [...(configs.get(name) ?? [])]
@@ -182,10 +207,25 @@ export async function describeTopic(
         key,
         value: entry.sensitive ? null : entry.value,
         source: entry.source,
+        brokerSource: entry.brokerSource ?? null,
         declared: spec?.config[key] ?? null,
       }))
       .toSorted((left, right) => (left.key < right.key ? -1 : 1)),
   };
+}
+
+/** Times of records by partition; a broker too old to tell leaves them out. */
+async function timesOf(
+  admin: ClusterAdmin,
+  partitions: readonly TopicPartition[],
+  query: OffsetQuery,
+): Promise<ReadonlyMap<number, string>> {
+  const answers = await admin.listOffsets(partitions, query).catch(() => []);
+  return new Map(
+    answers.flatMap(({ partition, timestampMs }) =>
+      timestampMs === null ? [] : [[partition, new Date(timestampMs).toISOString()] as const],
+    ),
+  );
 }
 
 async function missingTopic(admin: ClusterAdmin, name: string, declared: boolean): Promise<KpipeError> {

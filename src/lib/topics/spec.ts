@@ -10,6 +10,8 @@ export interface TopicSpec {
   readonly origin: 'declared' | 'deadLetters';
   readonly partitions: PartitionSpec;
   readonly replicationFactor: number;
+  /** Default: any. */
+  readonly placement?: 'racks';
   /** Kafka's keys and values; retention included. */
   readonly config: Readonly<Record<string, string>>;
   /** The roles that read it, or that write their dead letters to it. */
@@ -43,6 +45,7 @@ export function topicSpecs(config: TopicDeclarations): readonly TopicSpec[] {
     origin: 'declared' as const,
     partitions: partitionSpec(topic.partitions),
     replicationFactor: topic.replicationFactor,
+    ...(topic.placement === 'racks' ? { placement: 'racks' as const } : {}),
     config: topicConfig(name, topic),
     roles: readers.get(name) ?? [],
     // Log lines have no order to keep; events and analytics are applied in offset order per key.
@@ -73,6 +76,7 @@ function deadLetterSpec(name: string, roles: readonly RoleName[], config: TopicD
     partitions: { count: 1, basis: `dead letters of ${roles.join(', ')}`, atLeast: true },
     replicationFactor:
       sources.length === 0 ? usualReplicationFactor : Math.max(...sources.map((source) => source.replicationFactor)),
+    ...(sources.some(({ placement }) => placement === 'racks') ? { placement: 'racks' as const } : {}),
     config: {
       'retention.ms': String(deadLetterRetentionMs),
       ...(inSyncReplicas === undefined ? {} : { 'min.insync.replicas': inSyncReplicas }),

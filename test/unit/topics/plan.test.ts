@@ -1,8 +1,10 @@
-import { assert, constantFrom, dictionary, integer, property, record, uniqueArray } from 'fast-check';
+import { assert, constantFrom, dictionary, integer, pre, property, record, uniqueArray } from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
 import { topicPlanSchema, type Change } from '../../../src/lib/topics/change.ts';
 import { hashState, type ObservedTopic, type TopicsState } from '../../../src/lib/topics/observe.ts';
+import { partitionOfKey } from '../../../src/lib/kafka/partitioner.ts';
+import type { KeySample } from '../../../src/lib/topics/key-moves.ts';
 import { planTopics } from '../../../src/lib/topics/plan.ts';
 import type { TopicSpec } from '../../../src/lib/topics/spec.ts';
 
@@ -22,30 +24,35 @@ function spec(over: Partial<TopicSpec> = {}): TopicSpec {
 }
 
 function topic(over: Partial<ObservedTopic> = {}): ObservedTopic {
+  const { partitions = 6, replicationFactor = 3 } = over;
   return {
     id: 'id-1',
-    partitions: 6,
-    replicationFactor: 3,
+    partitions,
+    replicationFactor,
+    replicas: Array.from({ length: partitions }, () => [1, 2, 3].slice(0, replicationFactor)),
     overrides: {},
     inherited: { 'retention.ms': String(7 * day) },
     ...over,
   };
 }
 
+const brokers = (count: number, racks: readonly string[] = []): TopicsState['brokers'] =>
+  Array.from({ length: count }, (_, index) => ({ id: index + 1, rack: racks[index % racks.length] ?? null }));
+
 function state(topics: Readonly<Record<string, ObservedTopic>>, over: Partial<TopicsState> = {}): TopicsState {
   return {
     clusterId: 'cluster-1',
     observedAtMs: Date.UTC(2026, 0, 2, 3, 4, 5),
-    brokers: 3,
+    brokers: brokers(3),
     topics: new Map(Object.entries(topics)),
     names: Object.keys(topics),
-    expiries: new Map(),
+    evidence: new Map(),
     ...over,
   };
 }
 
 const planOne = (declared: TopicSpec, now: TopicsState): readonly Change[] =>
-  planTopics([declared], now, new Set([declared.name])).changes;
+  planTopics([declared], now, { managed: new Set([declared.name]), prune: [] }).changes;
 
 describe('what a plan says', () => {
   test('a topic that is not there is created as declared', () => {
@@ -183,20 +190,102 @@ describe('what a plan says', () => {
   });
 
   test.each([
-    [{ records: 0n, unread: [] }, 'low', ['no record is older than 1d now']],
-    [{ records: 12n, unread: [] }, 'low', ['expires about 12 records older than 1d; every role has read them']],
+    [{ records: 0n, bytes: 0n, unread: [], behind: [] }, 'low', ['no record is older than 1d now']],
     [
-      { records: 12n, unread: [{ role: 'events', records: 5n }] },
+      { records: 12n, bytes: null, unread: [], behind: [] },
+      'low',
+      ['expires about 12 records older than 1d; every role has read them'],
+    ],
+    [
+      { records: 12n, bytes: 44_023_414_784n, unread: [], behind: [{ role: 'analytics', ageMs: 10_800_000 }] },
+      'low',
+      [
+        'expires about 41 GiB, 12 records older than 1d; every role has read them',
+        'role analytics is 3h behind, loses nothing before 21h',
+      ],
+    ],
+    [
+      { records: 12n, bytes: 1536n, unread: [{ role: 'events', records: 5n }], behind: [] },
       'high',
-      ['expires about 12 records older than 1d; role events has not read 5 of them'],
+      ['expires about 1.5 KiB, 12 records older than 1d; role events has not read 5 of them'],
     ],
   ] as const)('retention lowered with evidence %#', (expiry, risk, warnings) => {
     const now = state(
       { events: topic({ overrides: { 'retention.ms': String(7 * day) } }) },
-      { expiries: new Map([['events', expiry]]) },
+      { evidence: new Map([['events', { expiry }]]) },
     );
     expect(planOne(spec({ config: { 'retention.ms': String(day) } }), now)).toEqual([
       expect.objectContaining({ risk, warnings }),
+    ]);
+  });
+
+  test('more partitions, with what it does to the keys that were found', () => {
+    const now = state({ events: topic() });
+    const more = spec({ keyed: true, partitions: { count: 12, basis: 'count', atLeast: false } });
+    const warningsWith = (keys: KeySample): readonly string[] =>
+      planOne(more, { ...now, evidence: new Map([['events', { keys }]]) }).flatMap(({ warnings }) => warnings);
+    const keys = Array.from({ length: 400 }, (_, index) => {
+      const key = Buffer.from(`order-${index}`);
+      return { key, partition: partitionOfKey(key, 6) };
+    });
+    const moving = keys.filter(({ key, partition }) => partitionOfKey(key, 12) !== partition).length;
+    expect(moving).toBeGreaterThan(100);
+    expect(warningsWith({ records: 500, keyed: 500, keys })).toEqual([
+      `keyed topic: key → partition mapping changes for new records (${moving} of 400 sampled keys go to another partition)`,
+    ]);
+    const elsewhere = keys.map(({ key, partition }) => ({ key, partition: (partition + 1) % 6 }));
+    expect(warningsWith({ records: 500, keyed: 500, keys: elsewhere })[0]).toContain(
+      '(0 of 0 sampled keys go to another partition; 400 lie where their producers put them)',
+    );
+    expect(warningsWith({ records: 7, keyed: 0, keys: [] })).toEqual([
+      'none of 7 sampled records has a key: no order to lose',
+    ]);
+  });
+
+  test('replicas that share a rack, where racks are declared', () => {
+    const declared = spec({ placement: 'racks', replicationFactor: 2 });
+    const racks = brokers(4, ['a', 'a', 'b', 'b']);
+    const badly = topic({
+      replicas: [
+        [1, 2],
+        [1, 3],
+        [3, 4],
+      ],
+      partitions: 6,
+      replicationFactor: 2,
+    });
+    expect(planOne(declared, state({ events: badly }, { brokers: racks }))).toMatchObject([
+      { kind: 'placement', from: 2, to: 'racks', risk: 'low' },
+    ]);
+    const well = topic({
+      replicas: [
+        [1, 3],
+        [4, 2],
+      ],
+      partitions: 6,
+      replicationFactor: 2,
+    });
+    expect(planOne(declared, state({ events: well }, { brokers: racks }))).toEqual([]);
+  });
+
+  test('a topic that was named to be deleted, with what goes with it', () => {
+    const now = state(
+      { events: topic(), old: topic({ id: 'id-9' }) },
+      { evidence: new Map([['old', { records: 3n, bytes: new Map([[0, 2048n]]) }]]) },
+    );
+    const plan = planTopics([spec()], now, { managed: new Set(['events']), prune: ['old'] });
+    expect(plan.unmanaged).toEqual([]);
+    expect(plan.changes).toEqual([
+      {
+        topic: 'old',
+        kind: 'delete',
+        key: null,
+        from: { id: 'id-9', partitions: 6, replicationFactor: 3 },
+        to: null,
+        reason: 'named by --prune',
+        risk: 'high',
+        warnings: ['deletes 3 records, 2 KiB, for good'],
+      },
     ]);
   });
 
@@ -209,7 +298,7 @@ describe('what a plan says', () => {
       },
       {},
     );
-    const plan = planTopics([spec()], now, new Set(['events', 'events.dlq']));
+    const plan = planTopics([spec()], now, { managed: new Set(['events', 'events.dlq']), prune: [] });
     expect(plan).toEqual({
       clusterId: 'cluster-1',
       observedAt: '2026-01-02T03:04:05.000Z',
@@ -232,8 +321,16 @@ describe('what Kafka cannot do is refused', () => {
     ],
     ['more replicas than brokers', { replicationFactor: 4 }, {}, 3, /4 replicas need as many brokers; 3 are up/],
     ['one broker', {}, {}, 1, /3 replicas need as many brokers; 1 is up/],
-  ])('%s', (_name, declared, topics, brokers, message) => {
-    expect(() => planOne(spec(declared), state(topics, { brokers }))).toThrowError(
+    [
+      'fewer replicas than writes need',
+      { replicationFactor: 1 },
+      { events: topic({ overrides: { 'min.insync.replicas': '2' } }) },
+      3,
+      /1 replicas are fewer than min\.insync\.replicas 2/,
+    ],
+    ['racks that no broker has', { placement: 'racks' }, {}, 3, /needs broker\.rack on every broker/],
+  ])('%s', (_name, declared, topics, up, message) => {
+    expect(() => planOne(spec(declared), state(topics, { brokers: brokers(up) }))).toThrowError(
       expect.objectContaining({
         code: 'KPIPE_REFUSED',
         exitCode: 4,
@@ -243,7 +340,7 @@ describe('what Kafka cannot do is refused', () => {
   });
 
   test('a broker that is down does not make an existing topic impossible', () => {
-    expect(planOne(spec(), state({ events: topic() }, { brokers: 2 }))).toEqual([]);
+    expect(planOne(spec(), state({ events: topic() }, { brokers: brokers(2) }))).toEqual([]);
   });
 });
 
@@ -295,18 +392,31 @@ function after(now: TopicsState, changes: readonly Change[]): TopicsState {
       case 'replication':
         topics.set(change.topic, { ...before, replicationFactor: change.to });
         break;
+      case 'placement':
+      case 'delete':
+        throw new Error(`nobody asked for ${change.kind}`);
     }
   }
   return { ...now, topics };
 }
 
+/** Whether no topic would have fewer replicas than its writes need: that is refused. */
+function keepsWrites(declared: readonly TopicSpec[], now: TopicsState): boolean {
+  return declared.every(({ name, replicationFactor, config }) => {
+    const before = now.topics.get(name);
+    const least = Number(config['min.insync.replicas'] ?? before?.overrides['min.insync.replicas'] ?? 1);
+    return before === undefined || replicationFactor >= before.replicationFactor || !(replicationFactor < least);
+  });
+}
+
 describe('properties', () => {
   const plan = (declared: readonly TopicSpec[], now: TopicsState): ReturnType<typeof planTopics> =>
-    planTopics(declared, now, new Set(declared.map(({ name }) => name)));
+    planTopics(declared, now, { managed: new Set(declared.map(({ name }) => name)), prune: [] });
 
   test('after its changes nothing is left to change, and no undeclared key was touched', () => {
     assert(
       property(specs, states, (declared, now) => {
+        pre(keepsWrites(declared, now));
         const { changes } = plan(declared, now);
         const next = after(now, changes);
         expect(plan(declared, next).changes).toEqual([]);
@@ -324,6 +434,7 @@ describe('properties', () => {
   test('every topic asked for is either changed or in sync, never both, and the plan survives its file', () => {
     assert(
       property(specs, states, (declared, now) => {
+        pre(keepsWrites(declared, now));
         const made = plan(declared, now);
         const changed = new Set(made.changes.map(({ topic: name }) => name));
         const inSync = made.inSync.map(({ topic: name }) => name);
@@ -340,7 +451,7 @@ describe('properties', () => {
         const elsewhere = {
           ...now,
           observedAtMs: 1,
-          brokers: 1,
+          brokers: brokers(1),
           names: [],
           topics: new Map(now.topics).set('z', topic()),
         };

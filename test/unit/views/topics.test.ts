@@ -54,6 +54,7 @@ describe('topics plan', () => {
                     partitions    6 → 12    ! keyed topic: key → partition mapping changes for new records   12 consumers
       + events.dlq  create  1 partition × 3 replicas, retention.ms 30d   dead letters of events
       = logs        in sync (2 keys set outside the file: kept)
+      ? stranger  not in the file: left alone
       plan: 1 create, 1 update, 0 delete, 1 warning; 1 topic outside the file: left alone"
     `);
   });
@@ -153,6 +154,9 @@ test('topics describe', () => {
           logStartOffset: 5n,
           highWatermark: 1005n,
           records: 1000n,
+          bytes: 41_000_000n,
+          firstRecordAt: '2026-01-02T03:04:05.678Z',
+          lastRecordAt: '2026-01-03T03:04:05.000Z',
         },
         {
           partition: 1,
@@ -162,12 +166,15 @@ test('topics describe', () => {
           logStartOffset: null,
           highWatermark: null,
           records: null,
+          bytes: null,
+          firstRecordAt: null,
+          lastRecordAt: null,
         },
       ],
       config: [
-        { key: 'min.insync.replicas', value: '1', source: 'broker', declared: '2' },
-        { key: 'retention.ms', value: '604800000', source: 'topic', declared: '604800000' },
-        { key: 'segment.ms', value: '604800000', source: 'default', declared: null },
+        { key: 'min.insync.replicas', value: '1', source: 'broker', brokerSource: 'broker file', declared: '2' },
+        { key: 'retention.ms', value: '604800000', source: 'topic', brokerSource: null, declared: '604800000' },
+        { key: 'segment.ms', value: '604800000', source: 'default', brokerSource: null, declared: null },
       ],
     },
     view,
@@ -175,12 +182,12 @@ test('topics describe', () => {
   expect(text).toMatchInlineSnapshot(`
     "events   2 partitions × 2 replicas   id 8c0b74a8-3286-4793-adcb-962e95d42401   role events
 
-    PARTITION  LEADER  REPLICAS  IN SYNC  LOG START  HIGH WATERMARK  RECORDS
-            0       1  1,2       1                5            1005    1,000
-            1    none  2,1       2                ?               ?        ?
+    PARTITION  LEADER  REPLICAS  IN SYNC  LOG START  HIGH WATERMARK  RECORDS      SIZE  FIRST RECORD          LAST RECORD
+            0       1  1,2       1                5            1005    1,000  39.1 MiB  2026-01-02 03:04:05Z  2026-01-03 03:04:05Z
+            1    none  2,1       2                ?               ?        ?         ?
 
-    KEY                  VALUE  SET BY  DECLARED
-    min.insync.replicas  1      broker  2
-    retention.ms         7d     topic   7d"
+    KEY                  VALUE  SET BY       DECLARED
+    min.insync.replicas  1      broker file  2
+    retention.ms         7d     topic        7d"
   `);
 });
