@@ -12,6 +12,8 @@ const leaks = 'test/support/leaked-processes.ts';
 const servers = 'test/support/servers.ts';
 
 const shared = {
+  // Properties over thousands of cases take as long as the machine is busy; nothing is decided by time.
+  testTimeout: 60_000,
   env: { KPIPE_TEST_RUN: runId, NO_COLOR: '1' },
   pool: 'forks',
   restoreMocks: true,
@@ -21,8 +23,8 @@ const shared = {
 const onServers = {
   ...shared,
   globalSetup: [servers, leaks],
-  testTimeout: 120_000,
-  hookTimeout: 120_000,
+  testTimeout: 180_000,
+  hookTimeout: 180_000,
   maxWorkers: 2,
 };
 

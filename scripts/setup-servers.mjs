@@ -93,6 +93,7 @@ function wantedPackages() {
     ...(isMissing(findKafka(env)) && !has('mvn') ? ['maven'] : []),
     ...(isMissing(findPostgres(env)) ? ['postgresql'] : []),
     ...(isMissing(findPgBouncer(env)) ? ['pgbouncer'] : []),
+    ...(has('openssl') ? [] : ['openssl']),
     ...(isMissing(findRedis(env)) ? ['redis-server'] : []),
     ...(isMissing(findBigQuery(env)) && findPython(env) === undefined ? pythonPackages() : []),
   ];
