@@ -59,3 +59,6 @@ export interface PartitionLag extends LagFigures {
 
 /** The reason in `unknown.drainMs` when the lag does not fall at the rates seen. */
 export const neverDrains = 'never';
+
+/** The reason of a group that has nothing to be behind with. */
+export const neverStarted = 'never started: nothing committed, nothing assigned';

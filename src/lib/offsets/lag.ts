@@ -1,5 +1,5 @@
 import { historyKey, noHistory, type LagHistory } from './history.ts';
-import { neverDrains, type GroupLag, type LagReport, type PartitionLag } from './lag-report.ts';
+import { neverDrains, neverStarted, type GroupLag, type LagReport, type PartitionLag } from './lag-report.ts';
 import type { GroupObservation, LagObservation } from './observation.ts';
 import { partitionLag } from './partition-lag.ts';
 import { worstStatus, type Judgement } from './status.ts';
@@ -119,8 +119,7 @@ function groupStatus(
   return {
     status,
     reason:
-      [main, beside].filter((text) => text !== null).join('; ') ||
-      (partitions.length === 0 ? 'never started: nothing committed, nothing assigned' : null),
+      [main, beside].filter((text) => text !== null).join('; ') || (partitions.length === 0 ? neverStarted : null),
   };
 }
 
