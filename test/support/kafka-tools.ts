@@ -4,7 +4,7 @@ import { findJava, findKafka } from '../../src/lib/sandbox/tools.ts';
 import { runProgram, type Running } from './run-kpipe.ts';
 
 /** Kafka's own command line tools, as oracles. */
-function tool(mainClass: string, args: readonly string[]): Running {
+export function tool(mainClass: string, args: readonly string[], brokers = inject('servers').brokers): Running {
   const java = findJava(process.env);
   const kafka = findKafka(process.env);
   if ('missing' in java || 'missing' in kafka) {
@@ -17,7 +17,7 @@ function tool(mainClass: string, args: readonly string[]): Running {
     kafka.classPath,
     mainClass,
     '--bootstrap-server',
-    inject('servers').brokers.join(','),
+    brokers.join(','),
     ...args,
   ]);
   running.child.stdin.end();
@@ -58,4 +58,76 @@ export function consoleConsumer(
     `group.protocol=${options.protocol}`,
     ...(options.records === undefined ? [] : ['--max-messages', String(options.records)]),
   ]);
+}
+
+/** What `kafka-topics --describe` says of a partition. */
+export interface OraclePartition {
+  readonly partition: number;
+  readonly leader: number;
+  readonly replicas: readonly number[];
+  readonly isr: readonly number[];
+}
+
+/** A topic by `kafka-topics --describe`: its partitions and the values of its own; null: it says that there is none. */
+export async function oracleTopic(
+  topic: string,
+): Promise<{
+  readonly partitions: readonly OraclePartition[];
+  readonly overrides: Readonly<Record<string, string>>;
+} | null> {
+  const { stdout, stderr, code } = await tool('org.apache.kafka.tools.TopicCommand', ['--describe', '--topic', topic])
+    .ended;
+  const lines = stdout.split('\n').filter((line) => line.includes(`Topic: ${topic}\t`));
+  if (lines.length === 0) {
+    if (!/does not exist/.test(stdout + stderr)) {
+      throw new Error(`kafka-topics said nothing of ${topic} (exit ${code}): ${stdout}${stderr}`);
+    }
+    return null;
+  }
+  const numbers = (text: string | undefined): readonly number[] => (text ?? '').split(',').map(Number);
+  const partitions = lines.flatMap((line) => {
+    const found = /Partition: (\d+)\s+Leader: (\S+)\s+Replicas: (\S+)\s+Isr: (\S+)/.exec(line);
+    return found === null
+      ? []
+      : [
+          {
+            partition: Number(found[1]),
+            leader: Number(found[2]),
+            replicas: numbers(found[3]),
+            isr: numbers(found[4]).toSorted(),
+          },
+        ];
+  });
+  const head = lines.find((line) => line.includes('PartitionCount:'));
+  const configs = /Configs: (\S*)/.exec(head ?? '')?.[1] ?? '';
+  return { partitions, overrides: pairs(configs) };
+}
+
+/** A topic's or broker's own dynamic values by `kafka-configs --describe`. */
+export async function oracleConfig(
+  entity: 'topics' | 'brokers',
+  name: string,
+): Promise<Readonly<Record<string, string>>> {
+  const args = ['--describe', '--entity-type', entity, '--entity-name', name];
+  const { stdout, stderr, code } = await tool('kafka.admin.ConfigCommand', args).ended;
+  if (code !== 0 || !stdout.includes('configs for')) {
+    throw new Error(`kafka-configs said nothing of ${entity} ${name} (exit ${code}): ${stdout}${stderr}`);
+  }
+  const own = entity === 'topics' ? 'DYNAMIC_TOPIC_CONFIG' : 'DYNAMIC_BROKER_CONFIG';
+  return Object.fromEntries(
+    stdout.split('\n').flatMap((line) => {
+      const found = new RegExp(`^\\s+(\\S+?)=(\\S*) sensitive=\\w+ synonyms=\\{${own}:`).exec(line);
+      return found?.[1] === undefined ? [] : [[found[1], found[2] ?? ''] as const];
+    }),
+  );
+}
+
+/** `a=1,b=x,y` as Kafka prints it: a comma begins a new pair only before a key. */
+function pairs(text: string): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    text
+      .split(/,(?=[a-z.]+=)/)
+      .filter((pair) => pair.includes('='))
+      .map((pair) => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]),
+  );
 }
