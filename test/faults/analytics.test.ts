@@ -4,6 +4,7 @@ import { connectBigQuery } from '../../src/lib/bigquery/connection.ts';
 import { readRows } from '../../src/lib/bigquery/warehouse.ts';
 import { resultOf } from '../support/consume-result.ts';
 import { whileRunning } from '../support/fault-instants.ts';
+import { startFakeBigQuery } from '../support/fake-bigquery.ts';
 import { faultPipeline, type FaultPipeline } from '../support/fault-pipeline.ts';
 import { viewMaker } from '../support/fault-records.ts';
 import type { JournalledProducer } from '../support/journalled-producer.ts';
@@ -33,11 +34,24 @@ async function commits({ admin, group, topic }: FaultPipeline): Promise<readonly
   );
 }
 
+/** What the test looks at in BigQuery. */
+interface Row {
+  readonly partition: number;
+  readonly offset: bigint;
+  readonly id: string;
+  readonly data: string | null;
+}
+
+type ReadTable = () => Promise<readonly Row[]>;
+
 /** Every row is of one acked record, once and unchanged; every record below the group's position has its row. */
-async function checkWarehouse(pipeline: FaultPipeline, producer: JournalledProducer): Promise<number> {
-  const { bigquery } = pipeline.config;
+async function checkWarehouse(
+  pipeline: FaultPipeline,
+  producer: JournalledProducer,
+  table: ReadTable,
+): Promise<number> {
   const before = await commits(pipeline);
-  const rows = bigquery === undefined ? [] : await readRows(bigquery, { topic: pipeline.topic }, 1_000_000);
+  const rows = await table();
   const identities = new Set<string>();
   for (const row of rows) {
     const identity = `${row.partition}/${row.offset}`;
@@ -70,17 +84,7 @@ function checkDeadLetters(reader: TopicReader, producer: JournalledProducer): vo
   expect([...new Set(found)].toSorted()).toEqual(invalid.toSorted());
 }
 
-describe.skipIf(inject('servers').bigquery === null)('analytics, killed at any instant', async () => {
-  const pipeline = await faultPipeline({ role: 'analytics', partitions, maxRows: 50 });
-  afterAll(async () => {
-    const { bigquery } = pipeline.config;
-    if (bigquery !== undefined) {
-      const connection = await connectBigQuery(bigquery);
-      await connection.rest.dataset(bigquery.dataset).delete({ force: true });
-      await connection.close();
-    }
-  });
-
+function killedAtAnyInstant(pipeline: FaultPipeline, table: ReadTable, write: string): void {
   test(
     'every record is one row, also when it dies between the intent and the commit',
     async () => {
@@ -105,21 +109,56 @@ describe.skipIf(inject('servers').bigquery === null)('analytics, killed at any i
           expect(await consumer.ended).toMatchObject({ signal: 'SIGKILL' });
           await producing;
           intents += (await commits(pipeline)).filter(({ intent }) => intent !== '').length;
-          await checkWarehouse(pipeline, producer);
+          await checkWarehouse(pipeline, producer, table);
           await pipeline.members.evictAll();
         }
         expect(intents, 'kills that left an intent').toBeGreaterThan(0);
 
         await resultOf(pipeline.consume('--until-drained', '--json'));
-        const stored = await checkWarehouse(pipeline, producer);
+        const stored = await checkWarehouse(pipeline, producer, table);
         const ends = await pipeline.admin.fetchTopicOffsets(pipeline.topic);
         const positions = new Map((await commits(pipeline)).map(({ partition, position }) => [partition, position]));
         expect(ends.map(({ partition }) => positions.get(partition))).toEqual(ends.map(({ high }) => BigInt(high)));
         await deadLetters.caughtUp();
         checkDeadLetters(deadLetters, producer);
-        process.stderr.write(`faults: analytics: ${rounds} kills left ${intents} intents, ${stored} rows\n`);
+        process.stderr.write(
+          `faults: analytics, write: ${write}: ${rounds} kills left ${intents} intents, ${stored} rows\n`,
+        );
       });
     },
     60_000 + rounds * 60_000,
   );
+}
+
+describe.skipIf(inject('servers').bigquery === null)('analytics by write streams, killed at any instant', async () => {
+  const pipeline = await faultPipeline({ role: 'analytics', partitions, maxRows: 50 });
+  const { bigquery } = pipeline.config;
+  afterAll(async () => {
+    if (bigquery !== undefined) {
+      const connection = await connectBigQuery(bigquery);
+      await connection.rest.dataset(bigquery.dataset).delete({ force: true });
+      await connection.close();
+    }
+  });
+  const table: ReadTable = () =>
+    bigquery === undefined ? Promise.resolve([]) : readRows(bigquery, { topic: pipeline.topic }, 1_000_000);
+  killedAtAnyInstant(pipeline, table, 'storage');
+});
+
+describe('analytics by load jobs, killed at any instant', async () => {
+  const fake = await startFakeBigQuery();
+  afterAll(() => fake.close());
+  // A job runs for some looks, so that kills meet it running too.
+  fake.running = 2;
+  const pipeline = await faultPipeline({ role: 'analytics', partitions, maxRows: 50, loadEndpoint: fake.endpoint });
+  const table: ReadTable = () =>
+    Promise.resolve(
+      fake.rows.map(({ partition, offset, id, line }) => ({
+        partition,
+        offset: BigInt(offset),
+        id,
+        data: JSON.stringify((JSON.parse(line) as { readonly data: unknown }).data),
+      })),
+    );
+  killedAtAnyInstant(pipeline, table, 'load');
 });

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { AnalyticsSink } from '../../src/lib/bigquery/analytics-sink.ts';
 import { connectBigQuery, type BigQueryConnection } from '../../src/lib/bigquery/connection.ts';
+import { StorageWriter } from '../../src/lib/bigquery/storage-writer.ts';
 import { pendingStreams, type PendingStreams } from '../../src/lib/bigquery/writer.ts';
 import { analyticsBatch, GenerationGroup } from '../support/analytics-batches.ts';
 import { startFakeWriteApi, type FakeWriteApi } from '../support/fake-write-api.ts';
@@ -20,6 +21,7 @@ describe('the Storage Write API at its worst', () => {
       dataset: 'analytics',
       table: 'events',
       write: 'storage',
+      loadInterval: 60_000,
       endpoint: 'http://127.0.0.1:9',
       grpcEndpoint: api.endpoint,
     });
@@ -41,10 +43,8 @@ describe('the Storage Write API at its worst', () => {
     const member = group.join();
     const sink = new AnalyticsSink({
       group: member,
-      streams,
-      countBatch: () => Promise.resolve(0),
+      writer: new StorageWriter({ streams, countBatch: () => Promise.resolve(0), close: () => Promise.resolve() }),
       startPosition: () => Promise.resolve(0n),
-      close: () => Promise.resolve(),
     });
     return { sink, claim: () => sink.claim(member.assign('analytics')) };
   }

@@ -1,9 +1,14 @@
 import { AnalyticsSink, type AnalyticsRow } from '../../src/lib/bigquery/analytics-sink.ts';
+import type { BatchWriter } from '../../src/lib/bigquery/batch-writer.ts';
 import type { BigQueryConnection } from '../../src/lib/bigquery/connection.ts';
 import type { CommittedPosition, GroupAccess } from '../../src/lib/bigquery/group-access.ts';
+import { tableResource, type Intent } from '../../src/lib/bigquery/intent.ts';
+import { loadJobs } from '../../src/lib/bigquery/load-jobs.ts';
+import { LoadWriter } from '../../src/lib/bigquery/load-writer.ts';
+import { StorageWriter } from '../../src/lib/bigquery/storage-writer.ts';
 import { countBatchRows } from '../../src/lib/bigquery/warehouse.ts';
 import { pendingStreams } from '../../src/lib/bigquery/writer.ts';
-import { AssignmentLostError, partitionKey, type Assignment } from '../../src/lib/ports.ts';
+import { AssignmentLostError, partitionKey, type Assignment, type TopicPartition } from '../../src/lib/ports.ts';
 import type { Claim, SinkBatch } from '../../src/lib/runtime/sink.ts';
 
 /**
@@ -43,38 +48,80 @@ export interface GroupMember extends GroupAccess {
   assign(topic: string, partition?: number): Assignment;
 }
 
-/** The sink's steps, in order. `intent` and `position` are the two commits to the group. */
+/** The sink's steps by the Storage Write API, in order. `intent` and `position` are the two commits to the group. */
 export const steps = ['create', 'append', 'finalize', 'intent', 'batch-commit', 'position'] as const;
-export type Step = (typeof steps)[number];
+/** The same by load jobs. */
+export const loadSteps = ['intent', 'job', 'position'] as const;
+export type Step = (typeof steps)[number] | (typeof loadSteps)[number] | 'look' | 'void';
 /** Runs before and after each step; what it throws is the step's outcome. */
 export type StepHook = (step: Step, when: 'before' | 'after') => Promise<void> | void;
 
-/** A member's sink on the real stand-in, with a hook around each step. */
+/** A member's sink with a hook around each step. */
 export interface HookedSink {
   readonly sink: AnalyticsSink;
   claim(topic: string, partition?: number): Promise<Claim>;
 }
 
-export function hookedSink(connection: BigQueryConnection, member: GroupMember, hook: StepHook): HookedSink {
-  const around = async <T>(step: Step, work: () => Promise<T>): Promise<T> => {
-    await hook(step, 'before');
-    const result = await work();
-    await hook(step, 'after');
-    return result;
-  };
+type CountBatch = (partition: TopicPartition, intent: Intent) => Promise<number>;
+
+export function hookedSink(
+  connection: BigQueryConnection,
+  member: GroupMember,
+  hook: StepHook,
+  countBatch: CountBatch = (partition, intent) => countBatchRows(connection, partition, intent),
+): HookedSink {
+  const around = aroundBy(hook);
   const streams = pendingStreams(connection);
-  const sink = new AnalyticsSink({
-    group: member,
+  const writer = new StorageWriter({
     streams: {
       create: () => around('create', () => streams.create()),
       append: (stream, rows) => around('append', () => streams.append(stream, rows)),
       finalize: (stream, rows) => around('finalize', () => streams.finalize(stream, rows)),
       commit: (stream) => around('batch-commit', () => streams.commit(stream)),
     },
-    countBatch: (partition, intent) => countBatchRows(connection, partition, intent),
-    startPosition: () => Promise.resolve(0n),
+    countBatch,
     close: () => Promise.resolve(),
   });
+  return sinkOf(writer, member, hook);
+}
+
+/** The same by load jobs, as soon as there is something to load, or every `intervalMs`. */
+export function hookedLoadSink(
+  connection: BigQueryConnection,
+  member: GroupMember,
+  hook: StepHook,
+  intervalMs = 0,
+): HookedSink {
+  const around = aroundBy(hook);
+  const jobs = loadJobs(connection);
+  const writer = new LoadWriter({
+    jobs: {
+      run: (job, body) => around('job', () => jobs.run(job, body)),
+      outcome: (job) => around('look', () => jobs.outcome(job)),
+      void: (job) => around('void', () => jobs.void(job)),
+    },
+    table: tableResource(connection.config),
+    location: 'US',
+    role: 'analytics',
+    countBatch: (partition, intent) => countBatchRows(connection, partition, intent),
+    intervalMs: () => Promise.resolve(intervalMs),
+    close: () => Promise.resolve(),
+  });
+  return sinkOf(writer, member, hook);
+}
+
+function aroundBy(hook: StepHook): <T>(step: Step, work: () => Promise<T>) => Promise<T> {
+  return async (step, work) => {
+    await hook(step, 'before');
+    const result = await work();
+    await hook(step, 'after');
+    return result;
+  };
+}
+
+function sinkOf(writer: BatchWriter, member: GroupMember, hook: StepHook): HookedSink {
+  const around = aroundBy(hook);
+  const sink = new AnalyticsSink({ group: member, writer, startPosition: () => Promise.resolve(0n) });
   const hooked = (assignment: Assignment): Assignment => ({
     ...assignment,
     commit: (offset, metadata = '') =>
@@ -99,11 +146,11 @@ export function analyticsRow(offset: number, over: Partial<AnalyticsRow> = {}): 
 }
 
 /** The records [from, to) of a partition as one batch. */
-export function analyticsBatch(topic: string, from: number, to: number): SinkBatch<AnalyticsRow> {
+export function analyticsBatch(topic: string, from: number, to: number, partition = 0): SinkBatch<AnalyticsRow> {
   const rows = Array.from({ length: to - from }, (_, index) => analyticsRow(from + index));
   return {
     topic,
-    partition: 0,
+    partition,
     position: BigInt(from),
     nextPosition: BigInt(to),
     rows,
@@ -125,6 +172,24 @@ export async function writeAll(
     const outcome = await sink.write(claim, analyticsBatch(topic, from, Math.min(end, from + size)));
     if (outcome.kind !== 'written') {
       throw new Error(`a batch at ${from} was ${outcome.kind}`);
+    }
+  }
+}
+
+/** What the runtime does with a write that fails for the moment: the same batch again. */
+export async function writeUntilTold(
+  { sink }: HookedSink,
+  claim: Claim,
+  batch: SinkBatch<AnalyticsRow>,
+  attempts = 10,
+): ReturnType<AnalyticsSink['write']> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await sink.write(claim, batch);
+    } catch (error) {
+      if (attempt === attempts || sink.classify(error) !== 'retry') {
+        throw error;
+      }
     }
   }
 }

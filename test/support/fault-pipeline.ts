@@ -33,6 +33,8 @@ export interface FaultPipelineOptions {
   readonly postgres?: { readonly host: string; readonly port: number };
   /** Shared with another role's pipeline; by default it has one of its own. */
   readonly database?: TestDatabase;
+  /** Role analytics loads into this server by jobs, instead of the test run's stand-in by the Storage Write API. */
+  readonly loadEndpoint?: string;
   /** Role events keeps its projected rows in this Redis. */
   readonly redisUrl?: string;
 }
@@ -199,7 +201,10 @@ function pipelineText(of: PipelineText): string {
           amount: {from: data.amount, type: bigint}
           changed_at: {from: time, type: timestamptz}
         deleteOn: [account.closed]`;
-  const { bigquery } = of.servers;
+  const bigquery =
+    of.loadEndpoint === undefined
+      ? of.servers.bigquery && { ...of.servers.bigquery, write: 'storage' }
+      : { project: 'kpipe-local', endpoint: of.loadEndpoint, write: 'load', loadInterval: '200ms' };
   const { source, group } = kafkaSections[of.source];
   return `
 pipeline: faults
@@ -226,11 +231,9 @@ postgres:
 ${
   of.role === 'analytics' && bigquery !== null
     ? `bigquery:
-  project: ${bigquery.project}
-  dataset: ${of.dataset}
-  table: events
-  endpoint: ${bigquery.endpoint}
-  grpcEndpoint: ${bigquery.grpcEndpoint}`
+${Object.entries({ ...bigquery, dataset: of.dataset, table: 'events' })
+  .map(([name, value]) => `  ${name}: ${value}`)
+  .join('\n')}`
     : ''
 }
 `;

@@ -1,15 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-
 import { KpipeError, messageOf } from '../errors.ts';
 import { AssignmentLostError, partitionKey, type Assignment, type TopicPartition } from '../ports.ts';
 import type { Claim, Sink, SinkBatch, WriteOutcome } from '../runtime/sink.ts';
 import type { AnalyticsRow } from './analytics-row.ts';
-import { createRowEncoder, type RowEncoder } from './encode.ts';
+import type { BatchWriter } from './batch-writer.ts';
 import { isFatalRefusal, type GroupAccess } from './group-access.ts';
-import { formatIntent, intentOf, maxMetadataBytes, parseIntent, type Intent } from './intent.ts';
-import { rejectionOf, schemaRejections } from './rejections.ts';
-import { findRefused } from './requests.ts';
-import type { PendingStreams } from './writer.ts';
+import { formatIntent, maxMetadataBytes, parseIntent, type Intent } from './intent.ts';
 
 export type { AnalyticsRow } from './analytics-row.ts';
 export type { GroupAccess } from './group-access.ts';
@@ -17,37 +12,31 @@ export type { GroupAccess } from './group-access.ts';
 /**
  * Rows into BigQuery exactly once, by an intent that is durable before anything is visible. Per batch [a, b):
  *
- *   1. the rows go to a new PENDING stream, which is finalized: nobody sees them
- *   2. the group commits offset a with the intent {stream, a, b, …} as metadata
- *   3. BatchCommitWriteStreams: all rows are visible at once
+ *   1. the rows are staged, where nobody sees them: in a finalized PENDING stream, or here until a load job takes them
+ *   2. the group commits offset a with the intent {stream or job, a, b, …} as metadata
+ *   3. BatchCommitWriteStreams, or the load job is created: all rows are visible at once, or none
  *   4. the group commits offset b, without metadata
  *
- * Whoever claims the partition finds what was committed last. No intent: before 2 or after 4, and reading goes on there; a
- * stream that was left behind is never committed by anyone. An intent: 2 was reached, so 3 is done (again: a stream is
- * committed once, however often it is asked for), then 4. A stream that BigQuery no longer knows was either committed
- * long ago or lost: then the table itself is asked for the batch, and only if it is not there, [a, b) is read again.
+ * Whoever claims the partition finds what was committed last. No intent: before 2 or after 4, and reading goes on there;
+ * what was staged is never made visible by anyone. An intent: 2 was reached, so it is settled (`BatchWriter.settle`): its
+ * rows are in the table, and 4 is done; or they are not and never will be, and [a, b) is read again.
  *
  * What fences: the group's generation refuses 2 and 4 to a member that lost the partition, and nobody does 3 without 2.
- * A reply that was lost, at any step, leaves `open` set: the next attempt goes on with that same stream and does not make
+ * A reply that was lost, at any step, leaves `open` set: the next attempt settles that intent first and does not make
  * a second one for the same records.
  */
 export interface AnalyticsSinkParts {
   readonly group: GroupAccess;
-  readonly streams: PendingStreams;
-  /** How many rows of the intent's batch are in the table. */
-  readonly countBatch: (partition: TopicPartition, intent: Intent) => Promise<number>;
+  readonly writer: BatchWriter;
   /** Where to read from when the group has committed nothing: the role's `start`. */
   readonly startPosition: (partition: TopicPartition) => Promise<bigint>;
-  readonly close: () => Promise<void>;
-  /** How long a batch may take to show up whose commit is neither confirmed nor denied; only stand-ins leave that open. */
-  readonly undeterminedMs?: number;
 }
 
 interface PartitionState {
   readonly partition: TopicPartition;
   readonly epoch: bigint;
   readonly assignment: Assignment;
-  readonly encode: RowEncoder;
+  readonly released: AbortController;
   /** Rows below it are in the table. */
   position: bigint;
   open: OpenIntent | null;
@@ -60,10 +49,6 @@ interface OpenIntent {
   /** The group is known to hold it. */
   durable: boolean;
 }
-
-const pollMs = 250;
-/** More refused rows than this, none of them named, and the table is what is wrong. */
-const maxUnnamedRejections = 20;
 
 export class AnalyticsSink implements Sink<AnalyticsRow> {
   readonly commitsToGroup = true;
@@ -84,13 +69,14 @@ export class AnalyticsSink implements Sink<AnalyticsRow> {
       partition: { topic, partition },
       epoch: this.#epoch,
       assignment,
-      encode: createRowEncoder(topic, partition),
+      released: new AbortController(),
       position: 0n,
       open: null,
       idle: Promise.resolve(),
     };
     this.#partitions.set(key, state);
     // A write of the claim before may still be on its way to the group: what it does must be known before we ask.
+    before?.released.abort();
     await before?.idle;
     const committed = await this.#parts.group.committed(state.partition);
     const intent = committed === null ? null : parseIntent(committed.metadata, committed.offset);
@@ -119,6 +105,20 @@ export class AnalyticsSink implements Sink<AnalyticsRow> {
     }
   }
 
+  release(claim: Claim): void {
+    const state = this.#partitions.get(partitionKey(claim));
+    if (state?.epoch === claim.epoch) {
+      state.released.abort();
+    }
+  }
+
+  /** The partitions that this process holds. */
+  get held(): number {
+    return [...this.#partitions.values()].filter(
+      ({ assignment, released }) => assignment.active && !released.signal.aborted,
+    ).length;
+  }
+
   classify(error: unknown): 'retry' | 'fatal' {
     if (error instanceof AssignmentLostError) {
       // A claim that comes too late: the runtime drops the partition as soon as the group says so.
@@ -141,9 +141,11 @@ export class AnalyticsSink implements Sink<AnalyticsRow> {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#partitions.values()].map(({ idle }) => idle));
+    const states = [...this.#partitions.values()];
+    states.forEach(({ released }) => released.abort());
+    await Promise.all(states.map(({ idle }) => idle));
     this.#partitions.clear();
-    await this.#parts.close();
+    await this.#parts.writer.close();
   }
 
   async #write(state: PartitionState, batch: SinkBatch<AnalyticsRow>): Promise<WriteOutcome> {
@@ -168,73 +170,54 @@ export class AnalyticsSink implements Sink<AnalyticsRow> {
       await this.#advance(state, batch.nextPosition);
       return stored;
     }
-    const staged = await this.#stage(state, rows);
-    if (staged.kind === 'rejected') {
-      return staged;
-    }
-    const open: OpenIntent = {
-      intent: intentOf(staged.stream, state.position, batch.nextPosition, rows),
-      durable: false,
-    };
-    state.open = open;
-    if (!(await this.#finish(state, open))) {
-      throw new KpipeError('KPIPE_BIGQUERY_UNREACHABLE', 'BigQuery lost a finalized write stream before its commit', {
-        where: { ...state.partition, stream: staged.stream },
-        next: 'the batch is written again to a new stream',
-      });
-    }
-    return stored;
+    return this.#land(state, { from: state.position, to: batch.nextPosition, rows });
   }
 
-  /** Step 1: the rows in a finalized stream, or those among them that BigQuery does not take. */
-  async #stage(
+  /** Steps 1 to 4. */
+  async #land(
     state: PartitionState,
-    rows: readonly AnalyticsRow[],
-  ): Promise<{ readonly kind: 'staged'; readonly stream: string } | (WriteOutcome & { readonly kind: 'rejected' })> {
-    const encoded = rows.map((row) => state.encode(row));
-    const unfit = rows.flatMap((row, index) => rejectionOf(row, encoded[index]) ?? []);
-    if (unfit.length > 0) {
-      return { kind: 'rejected', rejections: unfit };
+    batch: { readonly from: bigint; readonly to: bigint; readonly rows: readonly AnalyticsRow[] },
+  ): Promise<WriteOutcome> {
+    const { partition, released } = state;
+    const outcome = await this.#parts.writer.stage({ ...batch, partition, released: released.signal });
+    if (outcome.kind === 'rejected') {
+      return outcome;
     }
-    const { streams } = this.#parts;
-    const stream = await streams.create();
-    const outcome = await streams.append(stream, encoded);
-    switch (outcome.kind) {
-      case 'appended':
-        await streams.finalize(stream, encoded.length);
-        return { kind: 'staged', stream };
-      case 'row-errors':
-        return { kind: 'rejected', rejections: schemaRejections(rows, outcome.rows) };
-      case 'refused': {
-        const { start } = outcome.range;
-        const refused = await this.#locate(encoded.slice(start, outcome.range.end), state.partition);
-        return {
-          kind: 'rejected',
-          rejections: schemaRejections(
-            rows,
-            refused.map((index) => ({ index: start + index, message: 'BigQuery: INVALID_ARGUMENT' })),
-          ),
-        };
-      }
+    const { staged } = outcome;
+    const open: OpenIntent = { intent: staged.intent, durable: false };
+    state.open = open;
+    try {
+      await this.#commit(state, open.intent.from, formatIntent(open.intent));
+    } catch (error) {
+      // Refused or not answered: either way it may have become durable, so that nothing of it may become visible.
+      staged.withdraw();
+      throw error;
     }
-  }
-
-  async #locate(encoded: readonly Buffer[], partition: TopicPartition): Promise<readonly number[]> {
-    const { streams } = this.#parts;
-    const accepts = async (some: readonly Buffer[]): Promise<boolean> =>
-      (await streams.append(await streams.create(), some)).kind === 'appended';
-    const refused = await findRefused(encoded, accepts, maxUnnamedRejections);
-    if (refused === null || refused.length === 0) {
-      throw new KpipeError('KPIPE_BIGQUERY_FAILED', 'BigQuery refuses rows and does not say which', {
-        where: { ...partition },
-        next: 'compare the columns of the table with docs/bigquery.md',
-      });
+    open.durable = true;
+    const landed = await staged.land();
+    if (landed.kind === 'landed') {
+      await this.#advance(state, batch.to);
     }
-    return refused;
+    state.open = null;
+    switch (landed.kind) {
+      case 'landed':
+        return { kind: 'written', stored: batch.rows.length, duplicates: 0 };
+      case 'rejected':
+        return landed;
+      case 'void':
+        throw new KpipeError(
+          'KPIPE_BIGQUERY_UNREACHABLE',
+          'BigQuery did not take a batch, and nothing of it is visible',
+          {
+            where: { ...partition, from: batch.from, to: batch.to },
+            next: 'the batch is written again',
+          },
+        );
+    }
   }
 
   /**
-   * Steps 2 to 4 for a finalized stream, from wherever they stand; repeats what may have happened already.
+   * Steps 2 to 4 of an intent, from wherever they stand; repeats what may have happened already.
    * @returns whether the rows are in the table; if not, nothing of the batch is, and nothing will be
    */
   async #finish(state: PartitionState, open: OpenIntent): Promise<boolean> {
@@ -243,31 +226,12 @@ export class AnalyticsSink implements Sink<AnalyticsRow> {
       await this.#commit(state, intent.from, formatIntent(intent));
       open.durable = true;
     }
-    const landed = await this.#settle(state.partition, intent);
+    const landed = await this.#parts.writer.settle(state.partition, intent);
     if (landed) {
       await this.#advance(state, intent.to);
     }
     state.open = null;
     return landed;
-  }
-
-  /** Step 3, and what is asked when its answer is not yes. */
-  async #settle(partition: TopicPartition, intent: Intent): Promise<boolean> {
-    const { streams, countBatch, undeterminedMs = 15_000 } = this.#parts;
-    const outcome = await streams.commit(intent.stream);
-    if (outcome === 'committed') {
-      return true;
-    }
-    const deadline = performance.now() + (outcome === 'undetermined' ? undeterminedMs : 0);
-    for (;;) {
-      if ((await countBatch(partition, intent)) > 0) {
-        return true;
-      }
-      if (performance.now() >= deadline) {
-        return false;
-      }
-      await sleep(pollMs);
-    }
   }
 
   async #advance(state: PartitionState, to: bigint): Promise<void> {

@@ -35,6 +35,15 @@ export async function connectBigQuery(config: BigQueryConfig): Promise<BigQueryC
     config,
     rest,
     storage: () => {
+      if (config.endpoint !== undefined && config.grpcEndpoint === undefined) {
+        throw new KpipeError(
+          'KPIPE_CONFIG_INVALID',
+          'a write stream was left half-way, and bigquery has no grpcEndpoint',
+          {
+            next: 'add bigquery.grpcEndpoint to kpipe.yaml: what write: storage began is finished by the same way',
+          },
+        );
+      }
       storage ??= openStorage(config);
       return storage;
     },

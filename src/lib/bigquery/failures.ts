@@ -112,6 +112,11 @@ export function isTransient(error: unknown): boolean {
   );
 }
 
+/** Whether a job that failed for this reason may succeed later; `stopped`: somebody cancelled it. */
+export function isTransientReason(reason: string): boolean {
+  return transientReasons.has(reason) || reason === 'stopped';
+}
+
 export function isNotFound(error: unknown): boolean {
   return grpcNameOf(error) === 'NOT_FOUND' || httpStatusOf(error) === 404;
 }

@@ -35,6 +35,7 @@ export async function finishIntents(
         ),
     },
     startPosition: () => Promise.resolve(0n),
+    partitionCount: () => Promise.resolve(partitions.length),
   });
   try {
     for (const partition of partitions) {

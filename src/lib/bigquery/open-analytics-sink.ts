@@ -4,9 +4,14 @@ import type { TopicPartition } from '../ports.ts';
 import type { Sink } from '../runtime/sink.ts';
 import type { AnalyticsRow } from './analytics-row.ts';
 import { AnalyticsSink } from './analytics-sink.ts';
+import type { BatchWriter } from './batch-writer.ts';
 import { connectBigQuery, openDeadlineMs, type BigQueryConnection } from './connection.ts';
 import { isNotFound, tablePath } from './failures.ts';
 import type { GroupAccess } from './group-access.ts';
+import { tableResource, type Intent } from './intent.ts';
+import { datasetLocation, loadJobs } from './load-jobs.ts';
+import { LoadWriter } from './load-writer.ts';
+import { StorageWriter } from './storage-writer.ts';
 import { ensureTable, type TableReady } from './table.ts';
 import { countBatchRows } from './warehouse.ts';
 import { pendingStreams, probeStorage, type PendingStreams } from './writer.ts';
@@ -16,6 +21,8 @@ export interface AnalyticsSinkOptions {
   readonly group: GroupAccess;
   /** Where to read a partition from that the group has no commit of. */
   readonly startPosition: (partition: TopicPartition) => Promise<bigint>;
+  /** How many partitions the topic has: this process takes its share of the table's load jobs. */
+  readonly partitionCount: () => Promise<number>;
 }
 
 export interface OpenedAnalyticsSink extends Sink<AnalyticsRow> {
@@ -30,33 +37,68 @@ const newTableGraceMs = 120_000;
 
 /**
  * Connects, makes the table when it is missing, and answers the sink of role analytics.
- * @throws KPIPE_BIGQUERY_NO_CREDENTIALS, KPIPE_BIGQUERY_UNREACHABLE, KPIPE_BIGQUERY_FAILED, KPIPE_SCHEMA_MISSING;
- * KPIPE_CONFIG_INVALID for `write: load`
+ * @throws KPIPE_BIGQUERY_NO_CREDENTIALS, KPIPE_BIGQUERY_UNREACHABLE, KPIPE_BIGQUERY_FAILED, KPIPE_SCHEMA_MISSING
  */
 export async function openAnalyticsSink(options: AnalyticsSinkOptions): Promise<OpenedAnalyticsSink> {
   const { config, group, startPosition } = options;
-  if (config.write === 'load') {
-    throw new KpipeError('KPIPE_CONFIG_INVALID', 'bigquery.write: load is not offered by this version', {
-      next: 'set bigquery.write: storage (the Storage Write API) in kpipe.yaml',
-    });
-  }
   const connection = await connectBigQuery(config);
   try {
     const ready = await ensureTable(connection);
-    await probeStorage(connection, openDeadlineMs);
+    if (config.write === 'storage') {
+      await probeStorage(connection, openDeadlineMs);
+    }
     const streams = ready.created.table ? patientStreams(connection) : pendingStreams(connection);
-    const sink = new AnalyticsSink({
+    let partitions = config.write === 'load' ? await options.partitionCount() : 1;
+    const intervalMs = async (): Promise<number> => {
+      // While Kafka does not say, the number that it said last.
+      partitions = await options.partitionCount().catch(() => partitions);
+      return shareOfInterval(config.loadInterval, sink.held, partitions);
+    };
+    const sink: AnalyticsSink = new AnalyticsSink({
       group,
-      streams,
-      countBatch: (partition, intent) => countBatchRows(connection, partition, intent),
+      writer: await openWriter(connection, streams, intervalMs),
       startPosition,
-      close: () => connection.close(),
     });
     return Object.assign(sink, { table: tablePath(config), ready });
   } catch (error) {
     await connection.close();
     throw error;
   }
+}
+
+/** Writes by the configured way; settles what either way has left half done. */
+async function openWriter(
+  connection: BigQueryConnection,
+  streams: PendingStreams,
+  intervalMs: () => Promise<number>,
+): Promise<BatchWriter> {
+  const common = {
+    countBatch: (partition: TopicPartition, intent: Intent) => countBatchRows(connection, partition, intent),
+    close: () => connection.close(),
+  };
+  const storage = new StorageWriter({ ...common, streams });
+  const load = new LoadWriter({
+    ...common,
+    jobs: loadJobs(connection),
+    table: tableResource(connection.config),
+    location: connection.config.write === 'load' ? await datasetLocation(connection) : '',
+    role: 'analytics',
+    intervalMs,
+  });
+  const chosen = connection.config.write === 'load' ? load : storage;
+  return {
+    stage: (batch) => chosen.stage(batch),
+    settle: (partition, intent) => ('job' in intent ? load : storage).settle(partition, intent),
+    close: () => chosen.close(),
+  };
+}
+
+/**
+ * The table's one job per interval, shared by the processes of the role without asking each other: whoever holds k of the
+ * topic's n partitions starts one every n/k intervals, for all of them together. The shares add up to one.
+ */
+function shareOfInterval(intervalMs: number, held: number, partitions: number): number {
+  return (intervalMs * Math.max(held, partitions)) / Math.max(1, held);
 }
 
 /** For a table that was made a moment ago: "not found" is then worth another attempt. */

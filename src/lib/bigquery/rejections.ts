@@ -12,6 +12,15 @@ export function rejectionOf({ offset, timeMicros }: AnalyticsRow, encoded: Buffe
       message: `a row of ${encoded.length} bytes; BigQuery takes 10 MB in one request`,
     };
   }
+  return timeRejection(offset, timeMicros);
+}
+
+/** The same for a load job, which takes rows of up to 100 MB: more than a record can have. */
+export function lineRejectionOf({ offset, timeMicros }: AnalyticsRow): Rejection | undefined {
+  return timeRejection(offset, timeMicros);
+}
+
+function timeRejection(offset: bigint, timeMicros: bigint): Rejection | undefined {
   if (timeMicros < minTimestampMicros || timeMicros > maxTimestampMicros) {
     return { offset, reason: 'bq_schema', message: 'time is outside the years 1 to 9999, which a TIMESTAMP can hold' };
   }

@@ -5,7 +5,7 @@ import { KpipeError } from '../errors.ts';
 import { withDeadline } from '../deadline.ts';
 import { connectBigQuery, requestDeadlineMs, type BigQueryConnection } from './connection.ts';
 import { bigQueryFailure, tablePath } from './failures.ts';
-import { tableOfStream, type Intent } from './intent.ts';
+import { tableOfIntent, type Intent } from './intent.ts';
 
 /** Which rows: everything that is given has to hold. Spans of time include both ends; offsets are [from, to). */
 export interface RowSelection {
@@ -72,7 +72,7 @@ export async function countSelected(connection: BigQueryConnection, selection: R
   };
 }
 
-/** How many rows of an intent's batch its table holds; the table is the stream's own, whatever kpipe.yaml says now. */
+/** How many rows of an intent's batch its table holds; the table is the intent's own, whatever kpipe.yaml says now. */
 export async function countBatchRows(
   connection: BigQueryConnection,
   batch: { topic: string; partition: number },
@@ -87,7 +87,7 @@ export async function countBatchRows(
     timeMicros: intent.timeMicros,
     ingestedAtMicros: intent.ingestedAtMicros,
   });
-  const [, project, , dataset, , table] = tableOfStream(intent.stream).split('/');
+  const [, project, , dataset, , table] = tableOfIntent(intent).split('/');
   const query = `SELECT COUNT(*) AS row_count FROM \`${project}.${dataset}.${table}\` WHERE ${text}`;
   const [row] = await run(connection, { query, params, types });
   return whole(row?.['row_count']);

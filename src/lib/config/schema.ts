@@ -294,6 +294,8 @@ const bigquery = z
       .default('events'),
     location: z.string().optional(),
     write: z.enum(['storage', 'load']).default('storage'),
+    /** write: load: the least time from one load job of the table to the next, over all processes of the role. */
+    loadInterval: durationMs.default(60_000),
     expiry: durationMs.optional(),
     endpoint: z.url({ protocol: /^https?$/ }).optional(),
     grpcEndpoint: z
@@ -308,6 +310,13 @@ const bigquery = z
         code: 'custom',
         path: ['grpcEndpoint'],
         message: 'write: storage with an endpoint needs grpcEndpoint too (the Storage Write API is gRPC)',
+      });
+    }
+    if (value.endpoint === undefined && value.loadInterval < 60_000) {
+      context.addIssue({
+        code: 'custom',
+        path: ['loadInterval'],
+        message: 'below 60s a table runs out of its 1,500 load jobs a day',
       });
     }
   });

@@ -1,4 +1,5 @@
 import type { AnalyticsRow } from '../bigquery/analytics-row.ts';
+import type { BigQueryConfig } from '../config/schema.ts';
 import { openAnalyticsSink } from '../bigquery/open-analytics-sink.ts';
 import { createEventDecoder } from '../records/event.ts';
 import type { Decode } from '../runtime/batch.ts';
@@ -9,8 +10,13 @@ import { batchLimits, required, startPosition, type RoleEnvironment } from './en
 export async function openAnalyticsRole(environment: RoleEnvironment): Promise<Role<AnalyticsRow>> {
   const { config, admin } = environment;
   const role = required(config.roles.analytics, 'roles.analytics', 'analytics');
+  const bigquery = required(config.bigquery, 'bigquery', 'analytics');
   const sink = await openAnalyticsSink({
-    config: required(config.bigquery, 'bigquery', 'analytics'),
+    config: bigquery,
+    partitionCount: async () => {
+      const [topic] = await admin.describeTopics([role.topic]);
+      return topic?.partitions.length ?? 1;
+    },
     startPosition: startPosition(admin, role.start),
     group: {
       committed: async ({ topic, partition }) => {
@@ -25,9 +31,26 @@ export async function openAnalyticsRole(environment: RoleEnvironment): Promise<R
     deadLetterTopic: role.deadLetters,
     decode: decodeAnalytics(environment),
     sink,
-    batch: batchLimits(role.batch),
     breaker: role.deadLetterBreaker,
-    drainDeadlineMs: role.drainDeadline,
+    ...boundsOf(role, bigquery),
+  };
+}
+
+/** A load job takes what came since the one before: batches wait as long, and there is room for them. */
+function boundsOf(
+  role: NonNullable<RoleEnvironment['config']['roles']['analytics']>,
+  { write, loadInterval }: BigQueryConfig,
+): Pick<Role<AnalyticsRow>, 'batch' | 'drainDeadlineMs' | 'memoryBytes' | 'concurrency'> {
+  const batch = batchLimits(role.batch);
+  if (write === 'storage') {
+    return { batch, drainDeadlineMs: role.drainDeadline };
+  }
+  return {
+    batch: { ...batch, maxWaitMs: Math.max(batch.maxWaitMs, loadInterval) },
+    // What is in hand leaves with the next job.
+    drainDeadlineMs: role.drainDeadline + loadInterval,
+    memoryBytes: 96 * 1024 * 1024,
+    concurrency: 1024,
   };
 }
 

@@ -151,6 +151,7 @@ export class PartitionWorker<Row extends OffsetRow> {
   /** Abandons what was not handed to the sink; resolves when the write in hand, if any, has ended. */
   async abandon(): Promise<void> {
     this.#close();
+    this.#context.sink.release?.(this.claim);
     await this.#writing;
   }
 

@@ -11,4 +11,8 @@ export interface Role<Row extends OffsetRow> {
   readonly batch: BatchLimits;
   readonly breaker: { readonly share: number; readonly of: number };
   readonly drainDeadlineMs: number;
+  /** What all partitions may hold, where the run's default is not enough. */
+  readonly memoryBytes?: number;
+  /** Batches written at once, where the sink bounds itself. */
+  readonly concurrency?: number;
 }

@@ -31,6 +31,8 @@ export interface RoleEdges {
 }
 
 export interface RunOptions {
+  /** Kafka's id of the role's topic. */
+  readonly topicId: string;
   /** Ends when everything that is in the topic now has been written. */
   readonly untilDrained: boolean;
   readonly forMs: number | null;
@@ -99,8 +101,8 @@ export class RoleRun<Row extends OffsetRow> {
       sink: role.sink,
       decode: role.decode,
       limits: role.batch,
-      writes: new Semaphore(options.concurrency),
-      memory: new MemoryBudget(memoryBudgetBytes),
+      writes: new Semaphore(role.concurrency ?? options.concurrency),
+      memory: new MemoryBudget(role.memoryBytes ?? memoryBudgetBytes),
       counts: this.counts,
       breaker: role.breaker,
       buryDead: deadLetterOffice(edges.publisher, role.deadLetterTopic, role.name, options.now),
@@ -213,6 +215,7 @@ export class RoleRun<Row extends OffsetRow> {
 
   async #begin(assignment: Assignment): Promise<bigint> {
     const claim = await claimReadable(this.#role.sink, this.#edges.admin, assignment, {
+      topicId: this.#options.topicId,
       skipLost: this.#options.skipLost,
       random: this.#options.random,
       giveUp: this.#giveUp.signal,

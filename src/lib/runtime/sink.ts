@@ -29,6 +29,8 @@ export interface Sink<Row extends OffsetRow> {
   classify(error: unknown): 'retry' | 'fatal';
   /** Such a failure for the operator: with a code, without row data. */
   describe(error: unknown): KpipeError;
+  /** The partition goes away: a write that waits, and has begun nothing yet, ends at once and as fenced. */
+  release?(claim: Claim): void;
   /** Asks the store for a sign of life. @throws what it fails with; without it, only writing tells */
   ping?(): Promise<void>;
   close(): Promise<void>;

@@ -6,7 +6,13 @@ import type { BigQueryConfig } from '../../../src/lib/config/schema.ts';
 import { KpipeError } from '../../../src/lib/errors.ts';
 import { AssignmentLostError } from '../../../src/lib/ports.ts';
 
-const config: BigQueryConfig = { project: 'shop-prod', dataset: 'analytics', table: 'events', write: 'storage' };
+const config: BigQueryConfig = {
+  project: 'shop-prod',
+  dataset: 'analytics',
+  table: 'events',
+  write: 'storage',
+  loadInterval: 60_000,
+};
 const grpc = (code: number, message = 'said the server'): Error =>
   Object.assign(new Error(message), { code, details: message });
 const rest = (code: number, reason: string): Error =>
@@ -18,10 +24,8 @@ const never = (): never => {
 };
 const sink = new AnalyticsSink({
   group: { committed: never },
-  streams: { create: never, append: never, finalize: never, commit: never },
-  countBatch: never,
+  writer: { stage: never, settle: never, close: () => Promise.resolve() },
   startPosition: never,
-  close: () => Promise.resolve(),
 });
 
 describe('what a failure of BigQuery means', () => {
