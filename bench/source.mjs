@@ -19,6 +19,7 @@ import { parseArgs } from 'node:util';
 import { loadConfig } from '../dist/lib/config/load.js';
 import { createKafkaJs } from '../dist/lib/kafka/kafkajs.js';
 import { openSource } from '../dist/lib/kafka/open-source.js';
+import { keepYoungGenerationSmall } from '../dist/lib/runtime/young-generation.js';
 import { findTools } from '../dist/lib/sandbox/tools.js';
 import { measured } from './delivery/cpu.mjs';
 
@@ -58,6 +59,7 @@ class Looked {
 /** Each calls `begin` when the group has let it in: waiting for that is not reading. */
 const readers = {
   async kpipe(topic, looked, begin) {
+    keepYoungGenerationSmall();
     const source = await openSource(
       { ...config, source: 'cooperative', group: { protocol: values.protocol } },
       {
