@@ -18,7 +18,8 @@ import { uniqueTopic } from '../support/servers.ts';
 const servers = inject('servers');
 const made: string[] = [];
 const acts: AuditAct[] = [];
-const ids = (numbers: readonly number[] | undefined): readonly number[] => (numbers ?? []).toSorted();
+const ids = (numbers: readonly number[] | undefined): readonly number[] =>
+  (numbers ?? []).toSorted((left, right) => left - right);
 
 function declared(topics: string): ReturnType<typeof parseConfig> {
   const text = `pipeline: test\nkafka: {brokers: [${servers.brokers.join(', ')}]}\ntopics:\n${topics}\n`;

@@ -69,9 +69,7 @@ export interface OraclePartition {
 }
 
 /** A topic by `kafka-topics --describe`: its partitions and the values of its own; null: it says that there is none. */
-export async function oracleTopic(
-  topic: string,
-): Promise<{
+export async function oracleTopic(topic: string): Promise<{
   readonly partitions: readonly OraclePartition[];
   readonly overrides: Readonly<Record<string, string>>;
 } | null> {
@@ -94,7 +92,7 @@ export async function oracleTopic(
             partition: Number(found[1]),
             leader: Number(found[2]),
             replicas: numbers(found[3]),
-            isr: numbers(found[4]).toSorted(),
+            isr: numbers(found[4]).toSorted((left, right) => left - right),
           },
         ];
   });

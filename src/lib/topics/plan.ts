@@ -3,7 +3,7 @@ import type { Change, InSyncTopic, TopicPlan } from './change.ts';
 import { sameConfigValue } from './config-keys.ts';
 import type { TopicEvidence } from './evidence.ts';
 import { hashState, type ObservedTopic, type TopicsState } from './observe.ts';
-import { badlySpread } from './placement.ts';
+import { replicaChanges } from './replica-changes.ts';
 import { configRisk, formatGibi, partitionRisk } from './risks.ts';
 import type { TopicSpec } from './spec.ts';
 
@@ -129,44 +129,6 @@ function partitionChanges(spec: TopicSpec, topic: ObservedTopic, evidence?: Topi
   const change = { kind: 'partitions', key: 'partitions', from: topic.partitions, to: count } as const;
   const risk = partitionRisk(spec, { from: topic.partitions, to: count }, evidence);
   return [{ topic: spec.name, ...change, reason: basisText(spec), ...risk }];
-}
-
-/** Another number of replicas, or other racks for them; the same move does both. */
-function replicaChanges(spec: TopicSpec, topic: ObservedTopic, state: TopicsState): readonly Change[] {
-  const { replicationFactor: from } = topic;
-  const to = spec.replicationFactor;
-  if (from !== to) {
-    const change = {
-      kind: 'replication',
-      key: 'replicationFactor',
-      from,
-      to,
-      placement: spec.placement ?? 'any',
-    } as const;
-    return [{ topic: spec.name, ...change, reason: 'declared', ...replicationRisk(spec.name, { from, to }, state) }];
-  }
-  const badly = spec.placement === 'racks' ? badlySpread(topic.replicas, state.brokers) : 0;
-  if (badly === 0) {
-    return [];
-  }
-  const change = { kind: 'placement', key: 'placement', from: badly, to: 'racks' } as const;
-  const warnings = ['replicas are copied between brokers: throttled, see kpipe topics move'];
-  return [{ topic: spec.name, ...change, reason: 'declared', risk: 'low', warnings }];
-}
-
-function replicationRisk(
-  name: string,
-  { from, to }: { readonly from: number; readonly to: number },
-  state: TopicsState,
-): Pick<Change, 'risk' | 'warnings'> {
-  if (to < from) {
-    const brokers = `${to - 1} ${to === 2 ? 'broker' : 'brokers'}`;
-    return { risk: 'high', warnings: [`fewer copies: the data survives the loss of ${brokers}, not of ${from - 1}`] };
-  }
-  const bytes = state.evidence.get(name)?.bytes;
-  const total = [...(bytes?.values() ?? [])].reduce((sum, size) => sum + size, 0n) * BigInt(to - from);
-  const size = bytes === undefined ? 'replicas' : `about ${formatGibi(total)}`;
-  return { risk: 'low', warnings: [`copies ${size} between brokers: throttled, see kpipe topics move`] };
 }
 
 function deletion(name: string, state: TopicsState): readonly Change[] {

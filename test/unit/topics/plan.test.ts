@@ -268,6 +268,15 @@ describe('what a plan says', () => {
     expect(planOne(declared, state({ events: well }, { brokers: racks }))).toEqual([]);
   });
 
+  test('a move that was not ended is drift; a standing rule is not', () => {
+    const key = 'follower.replication.throttled.replicas';
+    const slowed = (value: string): TopicsState => state({ events: topic({ overrides: { [key]: value } }) });
+    expect(planOne(spec(), slowed('0:3,1:3'))).toMatchObject([
+      { kind: 'replication', from: 3, to: 3, reason: 'a move was not ended' },
+    ]);
+    expect(planOne(spec(), slowed('*'))).toEqual([]);
+  });
+
   test('a topic that was named to be deleted, with what goes with it', () => {
     const now = state(
       { events: topic(), old: topic({ id: 'id-9' }) },

@@ -6,7 +6,7 @@ import type { ReplicaAdmin, ReplicaAssignment, TopicConfigEntry } from '../../po
  * follower), brokers say to how many bytes a second. A list of replicas is what kpipe and Kafka's own tool write for a
  * move; `*` is somebody's standing rule and stays.
  */
-const topicKeys = {
+export const throttledReplicaKeys = {
   leader: 'leader.replication.throttled.replicas',
   follower: 'follower.replication.throttled.replicas',
 } as const;
@@ -28,7 +28,10 @@ export function throttledReplicas(moves: readonly ThrottledMove[]): {
       ofTopic.flatMap((move) => of(move).map((id) => `${move.partition}:${id}`)).join(',');
     const followers = ({ from, replicas }: ThrottledMove): readonly number[] =>
       replicas.filter((id) => !from.includes(id));
-    return [topic, { [topicKeys.leader]: list(({ from }) => from), [topicKeys.follower]: list(followers) }] as const;
+    return [
+      topic,
+      { [throttledReplicaKeys.leader]: list(({ from }) => from), [throttledReplicaKeys.follower]: list(followers) },
+    ] as const;
   });
   const brokers = new Set(copying.flatMap(({ from, replicas }) => [...from, ...replicas]));
   return { topics: new Map(topics), brokers: [...brokers].toSorted((left, right) => left - right) };
@@ -69,7 +72,7 @@ export async function clearThrottles(
 ): Promise<readonly string[]> {
   const configs = await admin.topicConfigs(topics);
   const found = [...configs].map(([topic, config]) => {
-    const own = Object.values(topicKeys).flatMap((key) => {
+    const own = Object.values(throttledReplicaKeys).flatMap((key) => {
       const entry = config.get(key);
       return entry?.source === 'topic' && (entry.value ?? '') !== '' ? [{ key, value: entry.value }] : [];
     });
@@ -129,7 +132,7 @@ async function otherThrottledTopics(admin: ReplicaAdmin, topics: readonly string
 }
 
 function isThrottled(config: ReadonlyMap<string, TopicConfigEntry>): boolean {
-  return Object.values(topicKeys).some((key) => {
+  return Object.values(throttledReplicaKeys).some((key) => {
     const entry = config.get(key);
     return entry?.source === 'topic' && (entry.value ?? '') !== '';
   });
