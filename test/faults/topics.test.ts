@@ -1,0 +1,133 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { afterAll, describe, expect, inject, test, vi } from 'vitest';
+
+import type { TopicsMoveResult } from '../../src/commands/topics/move.ts';
+import type { TopicsPlanResult } from '../../src/commands/topics/plan.ts';
+import { loadConfig } from '../../src/lib/config/load.ts';
+import { openKafkaAdmin } from '../../src/lib/kafka/admin.ts';
+import { openPublisher } from '../../src/lib/kafka/publisher.ts';
+import { oracleConfig, oracleTopic } from '../support/kafka-tools.ts';
+import { pipelineDirectory } from '../support/pipeline-file.ts';
+import { kpipe, root, runProgram, type Running } from '../support/run-kpipe.ts';
+import { faultSeed, seeded } from '../support/seeded.ts';
+import { uniqueTopic } from '../support/servers.ts';
+
+/**
+ * kpipe is killed with -9 at an instant that a seed chooses: when it has written so many lines to its audit log, that is,
+ * just before or in the middle of each of its acts. Then it is run again, and what it was to do must be done.
+ */
+const servers = inject('servers');
+const directory = pipelineDirectory();
+const seed = faultSeed();
+const random = seeded(seed);
+const { kafka } = loadConfig({ file: servers.config, cwd: '/', env: process.env });
+const admin = await openKafkaAdmin(kafka, { deadlineMs: 30_000 });
+const made: string[] = [];
+
+afterAll(async () => {
+  await Promise.all(made.map((topic) => admin.deleteTopic(topic).catch(() => undefined)));
+  await admin.close();
+});
+
+function pipeline(topics: Readonly<Record<string, string>>, name: string): string {
+  made.push(...Object.keys(topics));
+  const entries = Object.entries(topics).map(([topic, declared]) => `  ${topic}: ${declared}`);
+  const text = `pipeline: test\nkafka: {brokers: [${servers.brokers.join(', ')}]}\ntopics:\n${entries.join('\n')}\n`;
+  return directory.write(text, `${name}.yaml`);
+}
+
+const auditFile = join(directory.path, 'state', 'kpipe', 'topics-audit.ndjson');
+const auditLines = (): number => (existsSync(auditFile) ? readFileSync(auditFile, 'utf8').split('\n').length - 1 : 0);
+
+/** Kills the command when it has written so many lines. @returns false: it was done before */
+async function killAfter(running: Running, lines: number): Promise<boolean> {
+  const before = auditLines();
+  let over = false;
+  const ended = running.ended.then(() => {
+    over = true;
+  });
+  await vi.waitUntil(() => over || auditLines() >= before + lines, { timeout: 120_000, interval: 2 });
+  running.child.kill('SIGKILL');
+  await ended;
+  return (await running.ended).signal === 'SIGKILL';
+}
+
+function start(args: readonly string[]): Running {
+  const running = runProgram(process.execPath, [`${root}bin/run.js`, ...args], directory.options);
+  running.child.stdin.end();
+  return running;
+}
+
+describe(`topics (seed ${seed})`, () => {
+  test.each([1, 2, 3])(
+    'apply, killed and run again, round %i: all as declared, what others set stays',
+    async (round) => {
+      // given a topic that is there, with a key of somebody else's, and three that are not
+      const [old, ...fresh] = Array.from({ length: 4 }, (_, index) => uniqueTopic(`kill${round}${index}`));
+      const name = old ?? '';
+      made.push(name);
+      await admin.createTopic({ name, partitions: 1, replicationFactor: 1, config: { 'segment.ms': '700000' } });
+      await vi.waitFor(async () => expect(await admin.describeTopics([name])).toHaveLength(1), { timeout: 20_000 });
+      const file = pipeline(
+        {
+          [name]: '{partitions: 3, replicationFactor: 3, retention: 3d, config: {min.insync.replicas: 2}}',
+          ...Object.fromEntries(fresh.map((topic) => [topic, '{partitions: 2, replicationFactor: 3, retention: 1d}'])),
+        },
+        `apply-${round}`,
+      );
+
+      // when the apply is killed, and another one runs to its end
+      const lines = 1 + random.below(8);
+      await killAfter(start(['topics', 'apply', '-c', file, '--yes']), lines);
+      const again = await kpipe(['topics', 'apply', '-c', file, '--yes', '--json'], directory.options);
+      expect(again.code, `after ${lines} lines: ${again.stderr}`).toBe(0);
+
+      // then a plan finds nothing, and Kafka's own tools see what was declared
+      const planned = await kpipe(['topics', 'plan', '-c', file, '--json'], directory.options);
+      expect((JSON.parse(planned.stdout) as TopicsPlanResult).changes).toEqual([]);
+      expect(planned.code).toBe(0);
+      const oracle = await oracleTopic(name);
+      expect(oracle?.partitions.map(({ replicas }) => replicas.length)).toEqual([3, 3, 3]);
+      expect(await oracleConfig('topics', name)).toEqual({
+        'retention.ms': '259200000',
+        'min.insync.replicas': '2',
+        'segment.ms': '700000',
+      });
+    },
+  );
+
+  test.each([1, 2, 3])('move, killed and run again, round %i: replicas in place, no throttle left', async (round) => {
+    // given four partitions with one replica each, and records that take a while to copy slowly
+    const topic = uniqueTopic(`killmove${round}`);
+    const file = pipeline({ [topic]: '{partitions: 4, replicationFactor: 3}' }, `move-${round}`);
+    await admin.createTopic({ name: topic, partitions: 4, replicationFactor: 1, config: {} });
+    await vi.waitFor(async () => expect(await admin.describeTopics([topic])).toHaveLength(1), { timeout: 20_000 });
+    const publisher = await openPublisher(kafka, { clientId: topic });
+    for (const partition of [0, 1, 2, 3]) {
+      const records = Array.from({ length: 300 }, () => ({ key: null, value: Buffer.alloc(1000, 'x'), partition }));
+      await publisher.publish(topic, records);
+    }
+    await publisher.close();
+
+    // when the move is killed, and another one runs to its end
+    const args = ['topics', 'move', topic, '-c', file, '--yes', '--batch', '2', '--throttle', '300kB/s'];
+    const lines = 1 + random.below(6);
+    const wasKilled = await killAfter(start(args), lines);
+    const again = await kpipe([...args, '--json'], directory.options);
+    expect(again.code, `after ${lines} lines, killed ${wasKilled}: ${again.stderr}`).toBe(0);
+    expect(JSON.parse(again.stdout) as TopicsMoveResult).toMatchObject({ notMoved: [], throttlesLeft: [] });
+
+    // then every replica is in sync where it should be, and nothing is slowed any more
+    const oracle = await oracleTopic(topic);
+    expect(oracle?.partitions.map(({ isr }) => isr)).toEqual(Array.from({ length: 4 }, () => [1, 2, 3]));
+    expect(await admin.reassignments()).toEqual([]);
+    expect(await oracleConfig('topics', topic)).toEqual({});
+    for (const broker of [1, 2, 3]) {
+      expect(Object.keys(await oracleConfig('brokers', String(broker)))).not.toContain(
+        'follower.replication.throttled.rate',
+      );
+    }
+  });
+});
