@@ -41,7 +41,7 @@ export async function startHealthServer(host: string, port: number, routes: Heal
   } catch (error) {
     const why = codeOf(error) === 'EADDRINUSE' ? 'something else listens there' : messageOf(error);
     throw new KpipeError('KPIPE_USAGE', `no metrics on ${host}:${port}: ${why}`, {
-      next: 'choose another --metrics-port (0 takes a free one) or --metrics-host',
+      next: 'choose another port (0 takes a free one) or address',
       cause: error,
     });
   }
