@@ -11,7 +11,7 @@ import { openPublisher } from '../../src/lib/kafka/publisher.ts';
 import { oracleConfig, oracleTopic } from '../support/kafka-tools.ts';
 import { pipelineDirectory } from '../support/pipeline-file.ts';
 import { kpipe, root, runProgram, type Running } from '../support/run-kpipe.ts';
-import { faultSeed, seeded } from '../support/seeded.ts';
+import { faultRounds, faultSeed, seeded } from '../support/seeded.ts';
 import { uniqueTopic } from '../support/servers.ts';
 
 /**
@@ -22,6 +22,7 @@ const servers = inject('servers');
 const directory = pipelineDirectory();
 const seed = faultSeed();
 const random = seeded(seed);
+const rounds = Array.from({ length: faultRounds(3) }, (_, index) => index + 1);
 const { kafka } = loadConfig({ file: servers.config, cwd: '/', env: process.env });
 const admin = await openKafkaAdmin(kafka, { deadlineMs: 30_000 });
 const made: string[] = [];
@@ -61,44 +62,41 @@ function start(args: readonly string[]): Running {
 }
 
 describe(`topics (seed ${seed})`, () => {
-  test.each([1, 2, 3])(
-    'apply, killed and run again, round %i: all as declared, what others set stays',
-    async (round) => {
-      // given a topic that is there, with a key of somebody else's, and three that are not
-      const [old, ...fresh] = Array.from({ length: 4 }, (_, index) => uniqueTopic(`kill${round}${index}`));
-      const name = old ?? '';
-      made.push(name);
-      await admin.createTopic({ name, partitions: 1, replicationFactor: 1, config: { 'segment.ms': '700000' } });
-      await vi.waitFor(async () => expect(await admin.describeTopics([name])).toHaveLength(1), { timeout: 20_000 });
-      const file = pipeline(
-        {
-          [name]: '{partitions: 3, replicationFactor: 3, retention: 3d, config: {min.insync.replicas: 2}}',
-          ...Object.fromEntries(fresh.map((topic) => [topic, '{partitions: 2, replicationFactor: 3, retention: 1d}'])),
-        },
-        `apply-${round}`,
-      );
+  test.each(rounds)('apply, killed and run again, round %i: all as declared, what others set stays', async (round) => {
+    // given a topic that is there, with a key of somebody else's, and three that are not
+    const [old, ...fresh] = Array.from({ length: 4 }, (_, index) => uniqueTopic(`kill${round}${index}`));
+    const name = old ?? '';
+    made.push(name);
+    await admin.createTopic({ name, partitions: 1, replicationFactor: 1, config: { 'segment.ms': '700000' } });
+    await vi.waitFor(async () => expect(await admin.describeTopics([name])).toHaveLength(1), { timeout: 20_000 });
+    const file = pipeline(
+      {
+        [name]: '{partitions: 3, replicationFactor: 3, retention: 3d, config: {min.insync.replicas: 2}}',
+        ...Object.fromEntries(fresh.map((topic) => [topic, '{partitions: 2, replicationFactor: 3, retention: 1d}'])),
+      },
+      `apply-${round}`,
+    );
 
-      // when the apply is killed, and another one runs to its end
-      const lines = 1 + random.below(8);
-      await killAfter(start(['topics', 'apply', '-c', file, '--yes']), lines);
-      const again = await kpipe(['topics', 'apply', '-c', file, '--yes', '--json'], directory.options);
-      expect(again.code, `after ${lines} lines: ${again.stderr}`).toBe(0);
+    // when the apply is killed, and another one runs to its end
+    const lines = 1 + random.below(8);
+    await killAfter(start(['topics', 'apply', '-c', file, '--yes']), lines);
+    const again = await kpipe(['topics', 'apply', '-c', file, '--yes', '--json'], directory.options);
+    expect(again.code, `after ${lines} lines: ${again.stderr}`).toBe(0);
 
-      // then a plan finds nothing, and Kafka's own tools see what was declared
-      const planned = await kpipe(['topics', 'plan', '-c', file, '--json'], directory.options);
-      expect((JSON.parse(planned.stdout) as TopicsPlanResult).changes).toEqual([]);
-      expect(planned.code).toBe(0);
-      const oracle = await oracleTopic(name);
-      expect(oracle?.partitions.map(({ replicas }) => replicas.length)).toEqual([3, 3, 3]);
-      expect(await oracleConfig('topics', name)).toEqual({
-        'retention.ms': '259200000',
-        'min.insync.replicas': '2',
-        'segment.ms': '700000',
-      });
-    },
-  );
+    // then a plan finds nothing, and Kafka's own tools see what was declared
+    const planned = await kpipe(['topics', 'plan', '-c', file, '--json'], directory.options);
+    expect((JSON.parse(planned.stdout) as TopicsPlanResult).changes).toEqual([]);
+    expect(planned.code).toBe(0);
+    const oracle = await oracleTopic(name);
+    expect(oracle?.partitions.map(({ replicas }) => replicas.length)).toEqual([3, 3, 3]);
+    expect(await oracleConfig('topics', name)).toEqual({
+      'retention.ms': '259200000',
+      'min.insync.replicas': '2',
+      'segment.ms': '700000',
+    });
+  });
 
-  test.each([1, 2, 3])('move, killed and run again, round %i: replicas in place, no throttle left', async (round) => {
+  test.each(rounds)('move, killed and run again, round %i: replicas in place, no throttle left', async (round) => {
     // given four partitions with one replica each, and records that take a while to copy slowly
     const topic = uniqueTopic(`killmove${round}`);
     const file = pipeline({ [topic]: '{partitions: 4, replicationFactor: 3}' }, `move-${round}`);

@@ -4,7 +4,14 @@ import { afterAll, expect, inject, test, vi } from 'vitest';
 
 import { parseConfig } from '../../src/lib/config/load.ts';
 import { openKafkaAdmin } from '../../src/lib/kafka/admin.ts';
+import { sampleKeys } from '../../src/lib/kafka/key-sample.ts';
+import { partitionOfKey } from '../../src/lib/kafka/partitioner.ts';
+import { openPublisher } from '../../src/lib/kafka/publisher.ts';
+import { openRecordTimeReader } from '../../src/lib/kafka/record-time.ts';
 import { drawUpPlan } from '../../src/lib/topics/draw-up.ts';
+import type { EvidenceSources } from '../../src/lib/topics/evidence.ts';
+import { keyMoves } from '../../src/lib/topics/key-moves.ts';
+import { formatGibi } from '../../src/lib/topics/risks.ts';
 import { uniqueTopic } from '../support/servers.ts';
 
 const servers = inject('servers');
@@ -77,4 +84,63 @@ test('a shorter retention is shown with the records that expire and those that a
   expect(await riskOf('1h', nowMs)).toEqual([
     ['retention.ms', 'high', 'expires about 5 records older than 1h; role events has not read 3 of them'],
   ]);
+});
+
+test('the true position decides who has read what expires, and bytes follow the records', async () => {
+  // given the same records, and PostgreSQL saying that the role has read four, whatever its group has committed
+  const nowMs = Date.now();
+  const records = await openRecordTimeReader(declared('7d').kafka);
+  const stored = { topic, partition: 0, position: 4n, epoch: 1n, updatedAtMs: nowMs };
+  const sources: EvidenceSources = {
+    partitionSizes: (name) => admin.partitionSizes(name),
+    sampleKeys: (name) => sampleKeys(declared('7d').kafka, admin, name),
+    records,
+    positions: {
+      positions: () => Promise.resolve({ kind: 'known', positions: [stored] }),
+      close: () => Promise.resolve(),
+    },
+  };
+  const plan = await drawUpPlan(admin, { declarations: declared('36h'), only: [topic], nowMs, sources });
+  await records.close();
+
+  // then none of the four that expire is unread, and the fifth tells how far behind the role is
+  const size = (await admin.partitionSizes(topic)).get(0) ?? 0n;
+  expect(size).toBeGreaterThan(0n);
+  expect(plan.changes).toMatchObject([
+    {
+      key: 'retention.ms',
+      risk: 'low',
+      warnings: [
+        `expires about ${formatGibi((size * 4n) / 5n)}, 4 records older than 1d12h; every role has read them`,
+        expect.stringMatching(/^role events is 1d\w* behind, loses nothing before 1[12]h\w*$/) as unknown,
+      ],
+    },
+  ]);
+});
+
+test('keys are sampled from the newest records of every partition', async () => {
+  // given 300 keys where Kafka's partitioner puts them, on three partitions
+  const keyed = uniqueTopic('keys');
+  await admin.createTopic({ name: keyed, partitions: 3, replicationFactor: 1, config: {} });
+  try {
+    await vi.waitFor(async () => expect(await admin.describeTopics([keyed])).toHaveLength(1), { timeout: 20_000 });
+    const publisher = await openPublisher(declared('7d').kafka, { clientId: keyed });
+    const keys = Array.from({ length: 300 }, (_, index) => Buffer.from(`order-${index}`));
+    const sent = keys.map((key) => ({ key, value: Buffer.from('x'), partition: partitionOfKey(key, 3) }));
+    await publisher.publish(keyed, sent);
+    await publisher.publish(keyed, [{ key: null, value: Buffer.from('x'), partition: 1 }]);
+    await publisher.close();
+    const sample = await sampleKeys(declared('7d').kafka, admin, keyed);
+    expect(sample).toMatchObject({ records: 301, keyed: 300 });
+    const moving = keys.filter((key) => partitionOfKey(key, 3) !== partitionOfKey(key, 4)).length;
+    expect(keyMoves(sample, { from: 3, to: 4 }, partitionOfKey)).toEqual({
+      records: 301,
+      keyed: 300,
+      keys: 300,
+      moving,
+      byDefault: 300,
+    });
+  } finally {
+    await admin.deleteTopic(keyed);
+  }
 });

@@ -95,7 +95,8 @@ export default class TopicsApply extends KpipeCommand {
       }
       const deletions = plan.changes.filter(({ kind }) => kind === 'delete').map(({ topic }) => topic);
       await confirmDeletions(deletions, flags.prune ?? []);
-      const action = `apply ${plan.changes.length} changes to cluster ${plan.clusterId}`;
+      const changes = `${plan.changes.length} ${plan.changes.length === 1 ? 'change' : 'changes'}`;
+      const action = `apply ${changes} to cluster ${plan.clusterId}`;
       await this.confirm({ action, yes: flags.yes, confirm: flags.confirm, config });
     }
     const log = openAuditLog(process.env, Date.now);

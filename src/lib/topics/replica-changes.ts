@@ -27,7 +27,7 @@ export function replicaChanges(spec: TopicSpec, topic: ObservedTopic, state: Top
       to,
       placement: spec.placement ?? 'any',
     } as const;
-    const warnings = ['waits for it, and takes its throttle away'];
+    const warnings = ['apply waits for it and takes its throttle away'];
     return [{ topic: spec.name, ...change, reason: 'a move was not ended', risk: 'low', warnings }];
   }
   const badly = spec.placement === 'racks' ? badlySpread(topic.replicas, state.brokers) : 0;
