@@ -33,14 +33,14 @@ export class MissedChanges {
     this.#bytes += sizeOf(entry, missed) - (before === undefined ? 0 : sizeOf(entry, before));
     if (this.#bytes > this.#maxBytes) {
       this.addAll();
+      this.#byEntry.clear();
+      this.#bytes = 0;
     }
   }
 
-  /** Any entry may be wrong. What is missed from now on is remembered beside that. */
+  /** Any entry may be wrong; what else is missed stays remembered, to be written when all of them are gone. */
   addAll(): void {
     this.#all = true;
-    this.#byEntry.clear();
-    this.#bytes = 0;
   }
 
   /** Answers once whether every entry has to go; what fails is said again by `addAll`. */

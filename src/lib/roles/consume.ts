@@ -105,6 +105,7 @@ async function runOpened<Row extends OffsetRow>(
         role,
         { source, publisher, admin },
         {
+          topicId,
           untilDrained: options.untilDrained,
           forMs: options.forMs === null ? null : Math.max(0, options.forMs - (now() - before.startedAtMs)),
           concurrency: options.concurrency,

@@ -4,6 +4,8 @@ import { backoffMs, wait } from './backoff.ts';
 import type { Claim, Sink, OffsetRow } from './sink.ts';
 
 export interface ClaimOptions {
+  /** Of the topic that the run began with. */
+  readonly topicId: string;
   readonly skipLost: boolean;
   readonly random: () => number;
   readonly giveUp: AbortSignal;
@@ -22,6 +24,7 @@ export async function claimReadable<Row extends OffsetRow>(
       throw new AssignmentLostError('the partition was lost while it was claimed');
     }
     try {
+      await requireSameTopic(admin, assignment.topic, options.topicId);
       const claim = await insideLog(sink, admin, await sink.claim(assignment), options);
       options.onPaused(assignment.partition, null);
       return claim;
@@ -41,6 +44,17 @@ export async function claimReadable<Row extends OffsetRow>(
 
 function isPassing<Row extends OffsetRow>(sink: Sink<Row>, error: unknown): boolean {
   return error instanceof KpipeError ? error.code.endsWith('_UNREACHABLE') : sink.classify(error) === 'retry';
+}
+
+/** Not every client notices that a topic was deleted and made again; the old position would be read in the new one. */
+async function requireSameTopic(admin: ClusterAdmin, topic: string, id: string): Promise<void> {
+  const [found] = await admin.describeTopics([topic]);
+  if (found !== undefined && found.id !== id) {
+    throw new KpipeError('KPIPE_TOPIC_RECREATED', `topic ${topic} was deleted and made again while it was read`, {
+      where: { topic },
+      next: 'its offsets began anew: `--accept-recreated` starts at its beginning',
+    });
+  }
 }
 
 /** The log may have lost the position: by retention (records are gone), or because it ends before it. */

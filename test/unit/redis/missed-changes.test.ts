@@ -60,9 +60,16 @@ test('past its bound it remembers only that everything has to go, and then what 
   expect(missed.isEmpty).toBe(false);
   expect(missed.takeAll()).toBe(true);
   expect(missed.takeAll()).toBe(false);
+});
+
+test('that everything has to go does not make it forget what is newest', () => {
+  const missed = new MissedChanges(10_000);
+  missed.add('a', { partition: 0, change: change(1) });
   missed.addAll();
-  expect(missed.entries()).toEqual([]);
+  expect(offsets(missed)).toEqual([['a', 0, 1]]);
+  missed.entries().forEach(([entry, version]) => missed.made(entry, version));
   expect(missed.isEmpty).toBe(false);
+  expect([missed.takeAll(), missed.isEmpty]).toEqual([true, true]);
 });
 
 test('one entry that changes again and again takes no more room', () => {
