@@ -351,6 +351,24 @@ describe('the position', () => {
     expect(await reopened(true)).toMatchObject({ position: 100n });
     expect(await offsetOf(role)).toMatchObject({ next_offset: '100', first_offset: '100', stored: '0' });
   });
+
+  test('that the database no longer has, or that somebody else claimed, is told without a write', async () => {
+    const { sink, role, batch, claim } = await eventSink();
+    const held = [await claim(0), await claim(1)] as const;
+    await sink.write(held[0], batch(0, [{ id: 'a' }, { id: 'b' }]));
+    const standings = [
+      { claim: held[0], position: 2n },
+      { claim: held[1], position: 0n },
+    ];
+    expect(await sink.strayed?.(standings)).toEqual([]);
+    // What a restore of an older backup does.
+    await client.query('update kpipe.consumer_offset set next_offset = 1 where role = $1 and partition = 0', [role]);
+    expect(await sink.strayed?.(standings)).toEqual([standings[0]]);
+    await claim(1);
+    expect(await sink.strayed?.(standings)).toEqual(standings);
+    await client.query('delete from kpipe.consumer_offset where role = $1', [role]);
+    expect(await sink.strayed?.(standings)).toEqual(standings);
+  });
 });
 
 describe('repeats', () => {
@@ -587,6 +605,45 @@ describe('projections', () => {
     expect(await write(again, batch(0, [of('1', 'new'), of('2', 'paid')]))).toEqual([]);
     expect(await write(again, batch(2, [deletion('3')]))).toEqual([]);
     expect(await rowsOf('select status from public.told_orders')).toEqual([{ status: 'again' }]);
+  });
+
+  test('of a topic that was made again win over those of the old one, partition by partition', async () => {
+    const projection = projectionOf('remade_orders');
+    await migrated([projection]);
+    const { sink, role, topic, batch, claim } = await eventSink([projection]);
+    const order = (orderId: string, id: string, status: string): EventPlan => ({ id, data: { orderId, status } });
+    for (const partition of [0, 1, 7]) {
+      const rows = Array.from({ length: 5 }, (_, index) => order(`o${partition}`, `${partition}-${index}`, 'old'));
+      await sink.write(await claim(partition), batch(0, rows, partition));
+    }
+    let recreated = 0;
+    const again = await openEventSink({
+      role,
+      topicId: 'id-2',
+      acceptRecreated: true,
+      pool: await pool(),
+      statementTimeoutMs: 10_000,
+      projections: [projection],
+      startPosition: () => Promise.resolve(0n),
+      onProjected: () => Promise.resolve(),
+      onRecreated: () => {
+        recreated += 1;
+      },
+    });
+    open.push(again);
+    const claimed = (partition: number): Promise<Claim> =>
+      again.claim({ topic, partition, active: true, commit: () => Promise.resolve() });
+    const statuses = (): Promise<Record<string, unknown>[]> =>
+      rowsOf('select order_id, status from public.remade_orders order by order_id');
+    await again.write(await claimed(0), batch(0, [order('o0', 'n0', 'new')], 0));
+    // The new topic has no partition 7: what it held comes in another one.
+    await again.write(await claimed(1), batch(0, [order('o1', 'n1', 'new'), order('o7', 'n7', 'new')], 1));
+    expect(await statuses()).toEqual(['o0', 'o1', 'o7'].map((name) => ({ order_id: name, status: 'new' })));
+    expect(recreated).toBe(2);
+    expect(await rowsOf('select distinct kpipe_partition from public.remade_orders order by 1')).toEqual([
+      { kpipe_partition: 0 },
+      { kpipe_partition: 1 },
+    ]);
   });
 
   test('two of one table apply in the order of the offsets, whatever the batches', async () => {

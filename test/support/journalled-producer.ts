@@ -145,6 +145,7 @@ export class JournalledProducer {
     const transaction = await producer.transaction();
     const entries = await this.#send(count, transaction);
     return {
+      partitions: [...new Set(entries.map(({ partition }) => partition))],
       commit: async () => {
         await transaction.commit();
         await producer.disconnect();
@@ -163,6 +164,8 @@ export class JournalledProducer {
 }
 
 export interface OpenTransaction {
+  /** Each gets one control record when it ends, soon after that is acked. */
+  readonly partitions: readonly number[];
   readonly commit: () => Promise<void>;
   readonly abort: () => Promise<void>;
 }
