@@ -1,7 +1,7 @@
 // How old a record is when it is stored: from before its send to after the COMMIT of `kpipe consume events`.
 //
 //   kpipe sandbox up && npm run build && node bench/latency.mjs [--rate 1000] [--seconds 30] [--max-wait 5ms]
-//     [--sources kafkajs,classic,consumer] [--rounds 3]
+//     [--sources classic,consumer] [--rounds 3]
 //
 // Records on 6 partitions, acks=all, sent every 5 ms. PostgreSQL, which is the bench's own, notifies when the transaction that
 // moved a position has committed; sender and listener are one process, so there is one clock. The first 5 s do not count.
@@ -25,7 +25,7 @@ const { values } = parseArgs({
     rate: { type: 'string', default: '1000' },
     seconds: { type: 'string', default: '30' },
     'max-wait': { type: 'string', default: '5ms' },
-    sources: { type: 'string', default: 'kafkajs,classic,consumer' },
+    sources: { type: 'string', default: 'classic,consumer' },
     rounds: { type: 'string', default: '3' },
     replication: { type: 'string', default: '3' },
   },
@@ -39,9 +39,8 @@ const kpipe = fileURLToPath(new URL('../bin/run.js', import.meta.url));
 const { kafka: config } = loadConfig({ file: values.config, cwd: process.cwd(), env: process.env });
 const directory = mkdtempSync(join(tmpdir(), 'kpipe-bench-'));
 const sources = {
-  kafkajs: { source: 'kafkajs' },
-  classic: { source: 'cooperative', group: { protocol: 'classic' } },
-  consumer: { source: 'cooperative', group: { protocol: 'consumer' } },
+  classic: { group: { protocol: 'classic' } },
+  consumer: { group: { protocol: 'consumer' } },
 };
 const notify = `
   create function public.tell() returns trigger language plpgsql as $$

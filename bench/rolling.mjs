@@ -6,7 +6,7 @@
 //   slow      one member takes 6 s for a batch while another one joins and leaves
 //   storm     a member joins and another one leaves every 5 s
 //
-//   kpipe sandbox up && npm run build && node bench/rolling.mjs [--scenarios rolling,static] [--sources kafkajs,classic,consumer]
+//   kpipe sandbox up && npm run build && node bench/rolling.mjs [--scenarios rolling,static] [--sources classic,consumer]
 //     [--members 3] [--partitions 12] [--rate 2000] [--settle 6] [--storm 120]
 //
 // A pause belongs to a partition that *stayed* when the same process stored before and after it, to one that *moved* when
@@ -30,7 +30,7 @@ const { values } = parseArgs({
   options: {
     config: { type: 'string', default: 'kpipe.yaml' },
     scenarios: { type: 'string', default: 'rolling,static,slow,storm' },
-    sources: { type: 'string', default: 'kafkajs,classic,consumer' },
+    sources: { type: 'string', default: 'classic,consumer' },
     members: { type: 'string', default: '3' },
     partitions: { type: 'string', default: '12' },
     rate: { type: 'string', default: '2000' },
@@ -47,9 +47,8 @@ const kpipe = fileURLToPath(new URL('../bin/run.js', import.meta.url));
 const { kafka: config } = loadConfig({ file: values.config, cwd: process.cwd(), env: process.env });
 const directory = mkdtempSync(join(tmpdir(), 'kpipe-bench-'));
 const sources = {
-  kafkajs: { source: 'kafkajs' },
-  classic: { source: 'cooperative', group: { protocol: 'classic' } },
-  consumer: { source: 'cooperative', group: { protocol: 'consumer' } },
+  classic: { group: { protocol: 'classic' } },
+  consumer: { group: { protocol: 'consumer' } },
 };
 const watch = `
   create table public.stored (at timestamptz not null, partition int not null, owner text not null, next_offset bigint not null);

@@ -61,7 +61,7 @@ const readers = {
   async kpipe(topic, looked, begin) {
     keepYoungGenerationSmall();
     const source = await openSource(
-      { ...config, source: 'cooperative', group: { protocol: values.protocol } },
+      { ...config, group: { protocol: values.protocol } },
       {
         topic,
         group: topic,

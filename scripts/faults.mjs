@@ -7,8 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const usage =
-  'usage: npm run faults -- [--rounds N] [--seed N] [--source kafkajs|classic|consumer] [--long] [test file…]';
+const usage = 'usage: npm run faults -- [--rounds N] [--seed N] [--source classic|consumer] [--long] [test file…]';
 
 function options() {
   try {
@@ -36,8 +35,8 @@ for (const name of ['rounds', 'seed']) {
   }
 }
 
-if (values.source !== undefined && !['kafkajs', 'classic', 'consumer'].includes(values.source)) {
-  process.stderr.write(`--source ${values.source} is none of kafkajs, classic, consumer\n${usage}\n`);
+if (values.source !== undefined && !['classic', 'consumer'].includes(values.source)) {
+  process.stderr.write(`--source ${values.source} is none of classic, consumer\n${usage}\n`);
   process.exit(2);
 }
 

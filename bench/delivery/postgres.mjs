@@ -37,7 +37,7 @@ export async function startPostgres() {
     run,
   );
   if (made.status !== 0) {
-    throw new Error(`initdb: ${String(made.stderr)}`);
+    throw new Error(['initdb:', made.stderr].join(' '));
   }
   const port = await freePort();
   appendFileSync(

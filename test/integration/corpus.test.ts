@@ -139,14 +139,13 @@ function outcomeOf(
 const roles =
   inject('servers').bigquery === null ? (['events', 'logs'] as const) : (['events', 'logs', 'analytics'] as const);
 
-describe.each(['kafkajs', 'cooperative'] as const)('records that break pipelines, read by %s', (source) => {
+describe('records that break pipelines', () => {
   test.each(roles.flatMap((role) => (role === 'analytics' ? [1] : [1, 2]).map((seed) => [role, seed] as const)))(
     'role %s, in the order of seed %i',
     { timeout: 240_000 },
     async (name, seed) => {
       const role = await pipelines.open({
         role: name,
-        kafka: { source },
         settings: { batch: { maxRows: 25, maxWait: '100ms' } },
       });
       const sent = shuffled(name, seeded(seed));

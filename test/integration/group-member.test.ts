@@ -16,7 +16,7 @@ let admin: ClusterAdmin;
 let topic: string;
 
 function kafka(group: object, more: object = {}): KafkaConfig {
-  const section = { brokers, source: 'cooperative', group, sessionTimeout: '6s', ...more };
+  const section = { brokers, group, sessionTimeout: '6s', ...more };
   return parseConfig(JSON.stringify({ pipeline: 'test', kafka: section }), '/dev/null/kpipe.yaml', {}).kafka;
 }
 

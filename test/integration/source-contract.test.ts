@@ -8,34 +8,14 @@ import { rawCodecs } from '../support/raw-batches.ts';
 import { numbered, sendIn, SourceLab } from '../support/source-lab.ts';
 import { faultSeed, streamOf } from '../support/seeded.ts';
 import { uniqueTopic } from '../support/servers.ts';
-import { sourceKinds, type SourceKind } from '../support/source-kinds.ts';
+import { sourceKinds } from '../support/source-kinds.ts';
 import { byNumber, Ledger, type TestMember } from '../support/source-member.ts';
 
 /**
- * What the port `Source` promises, held against every implementation on real brokers. After each test the members' own
+ * What the port `Source` promises, held by both group protocols on real brokers. After each test the members' own
  * book-keeping is asked too: positions that chain, order, one fetch of a partition at a time (source-member.ts).
  */
 const servers = inject('servers');
-
-/** Promises that an implementation is known to break, and why. Such a test must fail: a promise kept after all is news. */
-const known: Readonly<Record<SourceKind, Readonly<Partial<Record<string, string>>>>> = {
-  kafkajs: {
-    'overlapping transactions': 'it lets records of aborted transactions through when several producers overlap',
-    room: 'it fetches from a broker again only when all that it fetched there before is done',
-    'many headers': 'it decodes them in quadratic time',
-    'beyond the end': 'it goes on at the end without a word; the role looks before it claims',
-    'header order': 'it keeps headers in an object, by name',
-    'odd header names': 'it keeps headers in an object, whose prototype has names too',
-    'awaited revoke': 'it awaits nobody when the group rebalances',
-    'partitions that stay': 'its rebalances are eager: every member gives up everything',
-    'static membership': 'it knows none',
-    'added partitions': 'it asks for them every 5 minutes',
-    unreadable: 'it cannot step over what it cannot unpack',
-    'recreated topic': 'it asks for topics by name',
-  },
-  'cooperative, classic': {},
-  'cooperative, KIP-848': {},
-};
 
 async function endTransaction(
   { transaction, written }: { transaction: Transaction; written: ReadonlyMap<bigint, string> },
@@ -57,7 +37,7 @@ const compacted = {
   firstTimestampMs: Date.now() - 3_600_000,
 };
 beforeAll(async () => {
-  const lab = await SourceLab.open('kafkajs', servers.brokers);
+  const lab = await SourceLab.open('classic', servers.brokers);
   await lab.createTopic(compacted.topic, 1, {
     'cleanup.policy': 'compact',
     'min.cleanable.dirty.ratio': '0',
@@ -91,15 +71,6 @@ describe.each(sourceKinds)('source %s', (kind) => {
   });
   afterAll(() => lab.close());
 
-  const promised = (name: string, capability: string | null, work: () => Promise<void>): void => {
-    const reason = capability === null ? undefined : known[kind][capability];
-    const run = async (): Promise<void> => {
-      // Who is known not to keep a promise is not waited for as long.
-      lab.patienceMs = reason === undefined ? 30_000 : 8000;
-      await work();
-    };
-    test(`${name}${reason === undefined ? '' : ` [known not to: ${reason}]`}`, { fails: reason !== undefined }, run);
-  };
   /** What the member's `run()` failed with. */
   const failureOf = async (member: TestMember): Promise<KpipeError> => {
     const outcome = await member.end();
@@ -110,7 +81,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
   };
 
   describe('positions', () => {
-    promised('reading begins where the listener says: at the start, in the middle, at the end', null, async () => {
+    test('reading begins where the listener says: at the start, in the middle, at the end', async () => {
       const trial = await lab.trial(3, { startAt: (partition) => [0n, 50n, 100n][partition] ?? 0n });
       for (const partition of [0, 1, 2]) {
         await lab.produce(trial.topic, partition, numbered('a', 100));
@@ -126,7 +97,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(trial.ledger.values(2)).toEqual(numbered('a', 10, 100));
     });
 
-    promised('reading may begin at and behind a control record', null, async () => {
+    test('reading may begin at and behind a control record', async () => {
       const trial = await lab.trial(1);
       const producer = await lab.transactional();
       const transaction = await producer.transaction();
@@ -144,7 +115,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(behind.ledger.values(0)).toEqual(['b']);
     });
 
-    promised('every record is delivered once, in order, over many fetches of several partitions', null, async () => {
+    test('every record is delivered once, in order, over many fetches of several partitions', async () => {
       const trial = await lab.trial(4);
       const text = 'x'.repeat(200);
       for (const partition of [0, 1, 2, 3]) {
@@ -162,7 +133,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       }
     });
 
-    promised('a batch larger than a fetch may be is delivered all the same', null, async () => {
+    test('a batch larger than a fetch may be is delivered all the same', async () => {
       const trial = await lab.trial(1);
       await lab.produce(trial.topic, 0, ['x'.repeat(300_000)]);
       await lab.produce(trial.topic, 0, ['after']);
@@ -172,7 +143,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(member.batches.reduce((sum, { bytes }) => sum + bytes, 0)).toBeGreaterThanOrEqual(300_005);
     });
 
-    promised('a partition without room stops no other, and is not delivered again meanwhile', 'room', async () => {
+    test('a partition without room stops no other, and is not delivered again meanwhile', async () => {
       const trial = await lab.trial(6);
       const member = await trial.join();
       await member.until('assigned', () => member.held.length === 6);
@@ -196,7 +167,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(trial.ledger.values(2)).toEqual(numbered('a', 60));
     });
 
-    promised('a seek drops what was fetched before it', null, async () => {
+    test('a seek drops what was fetched before it', async () => {
       const trial = await lab.trial(1);
       for (let batch = 0; batch < 20; batch += 1) {
         await lab.produce(trial.topic, 0, numbered('a', 10, batch * 10));
@@ -220,7 +191,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
   });
 
   describe('transactions', () => {
-    promised('an aborted transaction at the beginning has no effect', null, async () => {
+    test('an aborted transaction at the beginning has no effect', async () => {
       const trial = await lab.trial(1);
       const producer = await lab.transactional();
       const aborted = await producer.transaction();
@@ -235,7 +206,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(trial.ledger.values(0)).toEqual(numbered('a', 10));
     });
 
-    promised('aborted transactions in the middle, larger than a fetch, have no effect', null, async () => {
+    test('aborted transactions in the middle, larger than a fetch, have no effect', async () => {
       const trial = await lab.trial(1);
       const producer = await lab.transactional();
       const text = 'x'.repeat(500);
@@ -258,7 +229,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       );
     });
 
-    promised('of interleaved transactions only the committed ones have effect', null, async () => {
+    test('of interleaved transactions only the committed ones have effect', async () => {
       const trial = await lab.trial(1);
       const [one, two, three] = [await lab.transactional(), await lab.transactional(), await lab.transactional()];
       const first = await one.transaction();
@@ -286,7 +257,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       ]);
     });
 
-    promised('the end is reached behind control records and aborted records alone', null, async () => {
+    test('the end is reached behind control records and aborted records alone', async () => {
       const trial = await lab.trial(1);
       const producer = await lab.transactional();
       await lab.produce(trial.topic, 0, ['a']);
@@ -304,7 +275,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(trial.ledger.values(0)).toEqual(['a', 'b']);
     });
 
-    promised('what stands behind an open transaction waits for its end', null, async () => {
+    test('what stands behind an open transaction waits for its end', async () => {
       const trial = await lab.trial(1);
       const producer = await lab.transactional();
       await lab.produce(trial.topic, 0, ['before']);
@@ -321,57 +292,52 @@ describe.each(sourceKinds)('source %s', (kind) => {
   });
 
   describe('any interleaving of transactions', () => {
-    // One at which the known failure shows, else another one each time.
-    const seed = known[kind]['overlapping transactions'] === undefined ? faultSeed() : 7;
-    promised(
-      `has the effect of its commits, wherever reading begins (seed ${seed})`,
-      'overlapping transactions',
-      async () => {
-        const random = streamOf(seed, 'transactions');
-        const trial = await lab.trial(1);
-        /** What each offset says once its transaction is committed; the rest is aborted, or a control record. */
-        const visible = new Map<bigint, string>();
-        const producers = await Promise.all([1, 2, 3].map(() => lab.transactional()));
-        const open = new Map<Producer, { transaction: Transaction; written: Map<bigint, string> }>();
-        for (let step = 0; step < 60; step += 1) {
-          const values = numbered(`step-${step}`, 1 + random.below(12));
-          const producer = random.pick(producers as [Producer, ...Producer[]]);
-          const current = open.get(producer);
-          if (random.chance(0.15)) {
-            const base = await lab.produce(trial.topic, 0, values);
-            values.forEach((value, index) => visible.set(base + BigInt(index), value));
-          } else if (current === undefined) {
-            open.set(producer, { transaction: await producer.transaction(), written: new Map() });
-          } else if (random.chance(0.7) || current.written.size === 0) {
-            const base = await sendIn(current.transaction, trial.topic, values);
-            values.forEach((value, index) => current.written.set(base + BigInt(index), value));
-          } else {
-            open.delete(producer);
-            await endTransaction(current, random.chance(0.5), visible);
-          }
-        }
-        for (const current of open.values()) {
+    const seed = faultSeed();
+    test(`has the effect of its commits, wherever reading begins (seed ${seed})`, async () => {
+      const random = streamOf(seed, 'transactions');
+      const trial = await lab.trial(1);
+      /** What each offset says once its transaction is committed; the rest is aborted, or a control record. */
+      const visible = new Map<bigint, string>();
+      const producers = await Promise.all([1, 2, 3].map(() => lab.transactional()));
+      const open = new Map<Producer, { transaction: Transaction; written: Map<bigint, string> }>();
+      for (let step = 0; step < 60; step += 1) {
+        const values = numbered(`step-${step}`, 1 + random.below(12));
+        const producer = random.pick(producers as [Producer, ...Producer[]]);
+        const current = open.get(producer);
+        if (random.chance(0.15)) {
+          const base = await lab.produce(trial.topic, 0, values);
+          values.forEach((value, index) => visible.set(base + BigInt(index), value));
+        } else if (current === undefined) {
+          open.set(producer, { transaction: await producer.transaction(), written: new Map() });
+        } else if (random.chance(0.7) || current.written.size === 0) {
+          const base = await sendIn(current.transaction, trial.topic, values);
+          values.forEach((value, index) => current.written.set(base + BigInt(index), value));
+        } else {
+          open.delete(producer);
           await endTransaction(current, random.chance(0.5), visible);
         }
-        await lab.produce(trial.topic, 0, ['last']).then((offset) => visible.set(offset, 'last'));
-        const [end = 0n] = await lab.ends(trial.topic);
-        for (const start of [0n, ...[1, 2, 3].map(() => BigInt(random.below(Number(end))))]) {
-          const ledger = new Ledger(() => start);
-          const member = await trial.join({ ledger, maxBytesPerPartition: 100 + random.below(2000) });
-          await trial.caughtUp(member, ledger);
-          await member.stop();
-          const found = ledger.records(0).map(({ offset, value }) => [offset, value?.toString()]);
-          const expected = [...visible]
-            .filter(([offset]) => offset >= start)
-            .toSorted(([left], [right]) => Number(left - right));
-          expect(found, `from ${start}`).toEqual(expected);
-        }
-      },
-    );
+      }
+      for (const current of open.values()) {
+        await endTransaction(current, random.chance(0.5), visible);
+      }
+      await lab.produce(trial.topic, 0, ['last']).then((offset) => visible.set(offset, 'last'));
+      const [end = 0n] = await lab.ends(trial.topic);
+      for (const start of [0n, ...[1, 2, 3].map(() => BigInt(random.below(Number(end))))]) {
+        const ledger = new Ledger(() => start);
+        const member = await trial.join({ ledger, maxBytesPerPartition: 100 + random.below(2000) });
+        await trial.caughtUp(member, ledger);
+        await member.stop();
+        const found = ledger.records(0).map(({ offset, value }) => [offset, value?.toString()]);
+        const expected = [...visible]
+          .filter(([offset]) => offset >= start)
+          .toSorted(([left], [right]) => Number(left - right));
+        expect(found, `from ${start}`).toEqual(expected);
+      }
+    });
   });
 
   describe('records', () => {
-    promised('come as they are from every codec', null, async () => {
+    test('come as they are from every codec', async () => {
       const trial = await lab.trial(1);
       const records = Array.from({ length: 300 }, (_, index) => ({
         key: Buffer.from(`key-${index}`),
@@ -404,24 +370,20 @@ describe.each(sourceKinds)('source %s', (kind) => {
       ).toEqual(expected);
     });
 
-    promised(
-      'that unpack to more than may be are told as a range, and reading goes on behind them',
-      'unreadable',
-      async () => {
-        const trial = await lab.trial(1);
-        await lab.produce(trial.topic, 0, numbered('a', 2));
-        const large = { value: Buffer.alloc(140_000_000) };
-        await lab.produceRaw(trial.topic, [large, { value: Buffer.from('beside it') }], 'zstd');
-        await lab.produce(trial.topic, 0, numbered('b', 2));
-        const member = await trial.join();
-        await trial.caughtUp(member);
-        expect(trial.ledger.values(0)).toEqual([...numbered('a', 2), ...numbered('b', 2)]);
-        const unreadable = member.batches.flatMap((batch) => batch.unreadable ?? []);
-        expect(unreadable).toMatchObject([{ firstOffset: 2n, lastOffset: 3n, reason: 'too_large' }]);
-      },
-    );
+    test('that unpack to more than may be are told as a range, and reading goes on behind them', async () => {
+      const trial = await lab.trial(1);
+      await lab.produce(trial.topic, 0, numbered('a', 2));
+      const large = { value: Buffer.alloc(140_000_000) };
+      await lab.produceRaw(trial.topic, [large, { value: Buffer.from('beside it') }], 'zstd');
+      await lab.produce(trial.topic, 0, numbered('b', 2));
+      const member = await trial.join();
+      await trial.caughtUp(member);
+      expect(trial.ledger.values(0)).toEqual([...numbered('a', 2), ...numbered('b', 2)]);
+      const unreadable = member.batches.flatMap((batch) => batch.unreadable ?? []);
+      expect(unreadable).toMatchObject([{ firstOffset: 2n, lastOffset: 3n, reason: 'too_large' }]);
+    });
 
-    promised('may begin in the middle of a compressed batch', null, async () => {
+    test('may begin in the middle of a compressed batch', async () => {
       const trial = await lab.trial(1, { startAt: () => 7n });
       await lab.produceRaw(
         trial.topic,
@@ -433,7 +395,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(trial.ledger.values(0)).toEqual(numbered('a', 13, 7));
     });
 
-    promised("carry the log's time where the topic says so", null, async () => {
+    test("carry the log's time where the topic says so", async () => {
       const trial = await lab.trial(1, { config: { 'message.timestamp.type': 'LogAppendTime' } });
       const began = Date.now();
       for (const codec of ['none', 'gzip'] as const) {
@@ -446,7 +408,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(times.every((ms) => ms >= began - 60_000 && ms <= Date.now() + 60_000)).toBe(true);
     });
 
-    promised('keep null, empty and binary keys and values apart', null, async () => {
+    test('keep null, empty and binary keys and values apart', async () => {
       const trial = await lab.trial(1);
       const [nothing, bytes] = [Buffer.alloc(0), Buffer.from([0, 255, 10])];
       const pairs = [null, nothing, bytes].flatMap((key) => [null, nothing, bytes].map((value) => ({ key, value })));
@@ -456,7 +418,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(trial.ledger.records(0).map(({ key, value }) => ({ key, value }))).toEqual(pairs);
     });
 
-    promised('keep headers of one name in order, with null and empty values', null, async () => {
+    test('keep headers of one name in order, with null and empty values', async () => {
       const trial = await lab.trial(1);
       const headers = ['1', '', '2', null, '1'].map(
         (text) => ['again', text === null ? null : Buffer.from(text)] as const,
@@ -467,7 +429,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(trial.ledger.records(0).map((record) => record.headers)).toEqual([headers, []]);
     });
 
-    promised('keep headers of different names in order', 'header order', async () => {
+    test('keep headers of different names in order', async () => {
       const trial = await lab.trial(1);
       const headers = ['b', 'a', '10', '9', 'b', ''].map((name, index) => [name, Buffer.from([index])] as const);
       await lab.produceRaw(trial.topic, [{ headers }]);
@@ -476,7 +438,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(trial.ledger.records(0).map((record) => record.headers)).toEqual([headers]);
     });
 
-    promised("keep headers that are named like an object's own", 'odd header names', async () => {
+    test("keep headers that are named like an object's own", async () => {
       const trial = await lab.trial(1);
       const names = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', '__proto__'];
       const headers = names.map((name, index) => [name, Buffer.from([index])] as const);
@@ -486,9 +448,8 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(trial.ledger.records(0).map((record) => record.headers)).toEqual([headers]);
     });
 
-    // A promise of 10,000; who would stall for long is asked for what a role takes at most by default.
-    const headerCount = known[kind]['many headers'] === undefined ? 10_000 : 1000;
-    promised(`come with ${headerCount} headers`, null, async () => {
+    const headerCount = 10_000;
+    test(`come with ${headerCount} headers`, async () => {
       const trial = await lab.trial(1);
       const headers = Array.from(
         { length: headerCount },
@@ -502,7 +463,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
   });
 
   describe('commits', () => {
-    promised('are read back by an admin, with their metadata', null, async () => {
+    test('are read back by an admin, with their metadata', async () => {
       const trial = await lab.trial(2);
       const member = await trial.join();
       await member.until('assigned', () => member.held.length === 2);
@@ -516,7 +477,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect((await lab.admin.committedOffsets(trial.group))[0]).toMatchObject({ offset: 6n, metadata: '' });
     });
 
-    promised('are made after quiesce() too, when nothing is fetched any more', null, async () => {
+    test('are made after quiesce() too, when nothing is fetched any more', async () => {
       const trial = await lab.trial(2);
       await lab.produce(trial.topic, 0, ['a']);
       const member = await trial.join();
@@ -534,7 +495,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(await lab.admin.committedOffsets(trial.group)).toMatchObject([{ partition: 0, offset: 1n }]);
     });
 
-    promised('of a partition that went to another member are refused, and so after stop()', null, async () => {
+    test('of a partition that went to another member are refused, and so after stop()', async () => {
       const trial = await lab.trial(4);
       const one = await trial.join();
       await one.until('assigned', () => one.held.length === 4);
@@ -556,7 +517,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
   });
 
   describe('the group', () => {
-    promised('tells each member of its generation, also one that gets nothing', null, async () => {
+    test('tells each member of its generation, also one that gets nothing', async () => {
       const trial = await lab.trial(1);
       const one = await trial.join();
       await one.until('assigned', () => one.held.length === 1);
@@ -565,7 +526,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect([...one.held, ...two.held]).toEqual([0]);
     });
 
-    promised('gives each record one effect while members come and go', null, async () => {
+    test('gives each record one effect while members come and go', async () => {
       const trial = await lab.trial(6);
       const expected = Array.from({ length: 6 }, (): string[] => []);
       let sent = 0;
@@ -594,7 +555,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(expected.map((_, partition) => trial.ledger.values(partition))).toEqual(expected);
     });
 
-    promised('gives a partition to its next owner only when the former has released it', 'awaited revoke', async () => {
+    test('gives a partition to its next owner only when the former has released it', async () => {
       const trial = await lab.trial(4);
       const one = await trial.join();
       await one.until('assigned', () => one.held.length === 4);
@@ -613,7 +574,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(released).toBeGreaterThan(-1);
     });
 
-    promised('takes only the partitions that move', 'partitions that stay', async () => {
+    test('takes only the partitions that move', async () => {
       const trial = await lab.trial(6);
       const one = await trial.join();
       await one.until('assigned', () => one.held.length === 6);
@@ -638,7 +599,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(one.assignments).toHaveLength(9);
     });
 
-    promised('goes on without a member as soon as that has stopped', null, async () => {
+    test('goes on without a member as soon as that has stopped', async () => {
       // The session outlasts the wait: only a member that leaves is gone in time.
       const kafka = { sessionTimeout: '45s' };
       const trial = await lab.trial(4);
@@ -651,7 +612,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       await two.until('all partitions', () => two.held.length === 4, 15_000);
     });
 
-    promised('is left by a member that stops before it has joined', null, async () => {
+    test('is left by a member that stops before it has joined', async () => {
       const trial = await lab.trial(2);
       const one = await trial.join();
       await one.source.stop();
@@ -662,7 +623,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
   });
 
   describe('a member', () => {
-    promised('that is silent for longer than its session loses its partitions, and comes back', null, async () => {
+    test('that is silent for longer than its session loses its partitions, and comes back', async () => {
       const trial = await lab.trial(4);
       const kafka = { sessionTimeout: '6s' };
       await lab.shortenSession(trial.group, 6000);
@@ -692,7 +653,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(frozen.failure).toBeNull();
     });
 
-    promised('with a name of its own restarts without moving a partition', 'static membership', async () => {
+    test('with a name of its own restarts without moving a partition', async () => {
       const trial = await lab.trial(6);
       const as = (instanceId: string) => ({ kafka: { instanceId, sessionTimeout: '30s' } });
       const one = await trial.join(as('one'));
@@ -711,7 +672,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(moves).toEqual([]);
     });
 
-    promised('finds the partitions that are added to its topic', 'added partitions', async () => {
+    test('finds the partitions that are added to its topic', async () => {
       const trial = await lab.trial(1);
       const member = await trial.join();
       await member.until('assigned', () => member.held.length === 1);
@@ -725,7 +686,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
   });
 
   describe('a compacted log', () => {
-    promised('is read over its gaps, and from inside them', null, async () => {
+    test('is read over its gaps, and from inside them', async () => {
       const { topic, keys, rounds } = compacted;
       const trial = lab.unmade(topic);
       await lab.compactedUp(topic, compacted.firstTimestampMs);
@@ -752,13 +713,13 @@ describe.each(sourceKinds)('source %s', (kind) => {
   });
 
   describe('run() ends', () => {
-    promised('when the topic does not exist', null, async () => {
+    test('when the topic does not exist', async () => {
       const member = await lab.unmade('contract-no-such-topic').join();
       const failure = await failureOf(member);
       expect(failure.message).toContain('contract-no-such-topic');
     });
 
-    promised('with what the listener answers an assignment with', null, async () => {
+    test('with what the listener answers an assignment with', async () => {
       const trial = await lab.trial(1);
       const member = await trial.join({
         startAt: () => Promise.reject(new KpipeError('KPIPE_REFUSED', 'no position for it')),
@@ -766,7 +727,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(await failureOf(member)).toMatchObject({ code: 'KPIPE_REFUSED', message: 'no position for it' });
     });
 
-    promised('when the position is below the log: records were lost', null, async () => {
+    test('when the position is below the log: records were lost', async () => {
       const trial = await lab.trial(1, { startAt: () => 10n });
       await lab.produce(trial.topic, 0, numbered('a', 100));
       await lab.deleteBefore(trial.topic, 0, 50n);
@@ -778,7 +739,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(trial.ledger.values(0)).toEqual([]);
     });
 
-    promised('when the log is deleted under a reader that waited', null, async () => {
+    test('when the log is deleted under a reader that waited', async () => {
       const trial = await lab.trial(1);
       await lab.produce(trial.topic, 0, numbered('a', 10));
       const member = await trial.join({ maxBytesPerPartition: 200 });
@@ -794,7 +755,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(trial.ledger.values(0).slice(0, 10)).toEqual(numbered('a', 10));
     });
 
-    promised('when the position is beyond the end of the log', 'beyond the end', async () => {
+    test('when the position is beyond the end of the log', async () => {
       const trial = await lab.trial(1, { startAt: () => 1000n });
       await lab.produce(trial.topic, 0, numbered('a', 10));
       const member = await trial.join();
@@ -802,7 +763,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(trial.ledger.values(0)).toEqual([]);
     });
 
-    promised('when the topic is deleted and made again', 'recreated topic', async () => {
+    test('when the topic is deleted and made again', async () => {
       const trial = await lab.trial(1);
       await lab.produce(trial.topic, 0, numbered('old', 10));
       const member = await trial.join();
@@ -838,7 +799,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       expect(trial.ledger.values(0)).toEqual([]);
     });
 
-    promised('when it may not read the topic any more', null, async () => {
+    test('when it may not read the topic any more', async () => {
       const trial = await guarded.trial(1);
       await guarded.produce(trial.topic, 0, ['a']);
       const member = await trial.join();

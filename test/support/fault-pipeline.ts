@@ -205,14 +205,13 @@ function pipelineText(of: PipelineText): string {
     of.loadEndpoint === undefined
       ? of.servers.bigquery && { ...of.servers.bigquery, write: 'storage' }
       : { project: 'kpipe-local', endpoint: of.loadEndpoint, write: 'load', loadInterval: '200ms' };
-  const { source, group } = kafkaSections[of.source];
+  const { group } = kafkaSections[of.source];
   return `
 pipeline: faults
 kafka:
   brokers: [${of.servers.brokers.join(', ')}]
   sessionTimeout: ${shortSessionMs}ms
-  source: ${source}
-  group: ${JSON.stringify(group ?? {})}
+  group: ${JSON.stringify(group)}
 topics:
   ${of.topic}:
     partitions: ${of.partitions}

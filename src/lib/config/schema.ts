@@ -193,7 +193,14 @@ const kafka = z
           .min(1, 'needs at least one host:port'),
       ),
     clientId: z.string().min(1).max(200).default('kpipe'),
-    source: z.enum(['cooperative', 'kafkajs']).default('cooperative'),
+    /** There is one source (docs/adr/0006-source.md); a file that names it, or the one before, is answered. */
+    source: z
+      .string()
+      .refine(
+        (name) => name === 'cooperative',
+        'the only source is cooperative: kafkajs let records of aborted transactions through',
+      )
+      .default('cooperative'),
     connectTimeout: durationMs.default(5000),
     /** How long the group waits for a member that fell silent; the brokers' own bounds apply. */
     sessionTimeout: durationMs.default(10_000),
@@ -232,9 +239,6 @@ const kafka = z
   .superRefine((value, context) => {
     if (value.tls !== undefined && 'cert' in value.tls !== 'key' in value.tls) {
       context.addIssue({ code: 'custom', path: ['tls'], message: 'cert and key go together' });
-    }
-    if (value.source === 'kafkajs' && (value.group.instanceId !== undefined || value.group.protocol === 'consumer')) {
-      context.addIssue({ code: 'custom', path: ['group'], message: 'needs kafka.source: cooperative' });
     }
     const remote = value.brokers.find((broker) => !/^(?:127\.|localhost:|\[::1\])/.test(broker));
     if (value.tls !== undefined && 'insecure' in value.tls && value.tls.insecure === true && remote !== undefined) {

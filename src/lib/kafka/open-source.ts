@@ -20,27 +20,19 @@ export interface SourceOptions {
 }
 
 /**
- * The source that `kafka.source` names. Only its driver is loaded.
+ * A member of the group that reads by kpipe's own loop; its driver is loaded now.
  * @throws KPIPE_CONFIG_INVALID for an instance id that it cannot have
  */
 export async function openSource(config: KafkaConfig, options: SourceOptions): Promise<Source> {
-  checkInstanceId(config, options.instanceId);
-  switch (config.source) {
-    case 'cooperative': {
-      const { openCooperativeSource } = await import('./source-cooperative.ts');
-      return openCooperativeSource(config, options);
-    }
-    case 'kafkajs': {
-      const { openKafkajsSource } = await import('./source-kafkajs.ts');
-      return openKafkajsSource(config, options);
-    }
-  }
+  checkInstanceId(options.instanceId);
+  const { openCooperativeSource } = await import('./source-cooperative.ts');
+  return openCooperativeSource(config, options);
 }
 
-function checkInstanceId({ source }: KafkaConfig, instanceId: string | null): void {
-  if (instanceId !== null && (source === 'kafkajs' || !instanceIdPattern.test(instanceId))) {
-    throw new KpipeError('KPIPE_CONFIG_INVALID', `instance id ${instanceId}: ${source} cannot join with it`, {
-      next: `an instance id needs kafka.source: cooperative, and has ${instanceIdRule}`,
+function checkInstanceId(instanceId: string | null): void {
+  if (instanceId !== null && !instanceIdPattern.test(instanceId)) {
+    throw new KpipeError('KPIPE_CONFIG_INVALID', `instance id ${instanceId}: no member can join with it`, {
+      next: `an instance id has ${instanceIdRule}`,
     });
   }
 }

@@ -96,8 +96,7 @@ async function runOpened<Row extends OffsetRow>(
         group,
         clientId,
         maxBytesPerPartition: 1024 * 1024,
-        // kafkajs lets a partition that got room wait until the poll of its broker returns; our own loop does not.
-        maxWaitMs: config.kafka.source === 'kafkajs' ? 100 : 500,
+        maxWaitMs: 500,
         instanceId: options.instanceId ?? config.kafka.group.instanceId ?? null,
         notice: options.notice,
       });

@@ -248,9 +248,9 @@ describe('combinations that cannot work are refused', () => {
       'roles.events.projections.0.key.loaf_id.type',
     ],
     [
-      'an instance id for a source that knows no static membership',
-      small.replace('}', ', source: kafkajs, group: {instanceId: pod-1}}'),
-      'kafka.group: needs kafka.source: cooperative',
+      'a source that there is no more',
+      small.replace('}', ', source: kafkajs}'),
+      'kafka.source: the only source is cooperative',
     ],
     [
       'an instance id that brokers refuse',

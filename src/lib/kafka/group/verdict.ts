@@ -68,7 +68,7 @@ function refusal(id: string, error: unknown, where: ErrorContext): Verdict {
     case 'INCONSISTENT_GROUP_PROTOCOL':
       return fatal(
         `group ${group} has members that assign partitions in another way`,
-        'stop them first: kafka.source cooperative and kafkajs cannot share a group',
+        'stop them first: members that rebalance eagerly and cooperatively cannot share a group',
       );
     case 'INVALID_SESSION_TIMEOUT':
       return fatal(
