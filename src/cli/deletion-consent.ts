@@ -4,9 +4,15 @@ import { KpipeError } from '../lib/errors.ts';
 
 /**
  * Wants the name of each topic that is to be deleted: typed on a terminal, elsewhere given by --prune.
- * @throws KPIPE_CONFIRMATION_REQUIRED, KPIPE_DECLINED, KPIPE_INTERRUPTED: nothing was changed
+ * @throws KPIPE_USAGE for a name that the plan does not delete; KPIPE_CONFIRMATION_REQUIRED, KPIPE_DECLINED, KPIPE_INTERRUPTED: nothing was changed
  */
 export async function confirmDeletions(topics: readonly string[], named: readonly string[]): Promise<void> {
+  const others = named.filter((name) => !topics.includes(name));
+  if (others.length > 0) {
+    throw new KpipeError('KPIPE_USAGE', `the saved plan does not delete ${others.join(', ')}`, {
+      next: `plan again: kpipe topics plan ${others.map((name) => `--prune ${name}`).join(' ')} --out FILE`,
+    });
+  }
   if (topics.length === 0) {
     return;
   }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 
 import type { TopicsApplyResult } from '../../src/commands/topics/apply.ts';
 import type { TopicsDescribeResult } from '../../src/commands/topics/describe.ts';
@@ -9,6 +9,7 @@ import type { TopicsListResult } from '../../src/commands/topics/list.ts';
 import type { TopicsPlanResult } from '../../src/commands/topics/plan.ts';
 import { loadConfig } from '../../src/lib/config/load.ts';
 import { openKafkaAdmin } from '../../src/lib/kafka/admin.ts';
+import { openPublisher } from '../../src/lib/kafka/publisher.ts';
 import { pipelineDirectory } from '../support/pipeline-file.ts';
 import { kpipe, type Ended } from '../support/run-kpipe.ts';
 import { uniqueTopic } from '../support/servers.ts';
@@ -153,6 +154,7 @@ describe('from nothing to in sync', () => {
       key: 'retention.ms',
       value: '604800000',
       source: 'topic',
+      brokerSource: null,
       declared: '604800000',
     });
   });
@@ -239,19 +241,137 @@ describe('drift', () => {
     expect((await plan(file)).code).toBe(0);
   });
 
-  test('another replication factor is shown, and apply refuses before it changes anything', async () => {
-    const file = pipeline(topic, {
-      partitions: '4',
-      retention: '5d',
-      replicationFactor: replicas === 1 ? 1 : replicas - 1,
-    });
+  test('another replication factor is shown, and the replicas are moved', async () => {
+    const fewer = Math.max(1, replicas - 1);
+    const file = pipeline(topic, { partitions: '4', retention: '5d', replicationFactor: fewer });
     const planned = planOf(await plan(file, '--json'));
     expect(planned.changes.filter((change) => change.kind === 'replication')).toHaveLength(replicas === 1 ? 0 : 2);
-    const refused = await apply(file, '--yes');
-    expect(refused.code).toBe(replicas === 1 ? 0 : 4);
-    expect((await admin.topicConfigs([topic])).get(topic)?.get('retention.ms')?.value).toBe(
-      replicas === 1 ? '432000000' : '345600000',
+    const applied = await apply(file, '--yes', '--json');
+    expect(applied.code, `stderr: ${applied.stderr}`).toBe(0);
+    expect((await admin.describeTopics([topic]))[0]?.partitions.map((each) => each.replicas.length)).toEqual(
+      Array.from({ length: 4 }, () => fewer),
     );
+    expect((await admin.topicConfigs([topic])).get(topic)?.get('retention.ms')?.value).toBe('432000000');
+    expect((await plan(file)).code).toBe(0);
+  });
+
+  test('each act was written down before it', () => {
+    const lines = readFileSync(join(directory.path, 'state', 'kpipe', 'topics-audit.ndjson'), 'utf8')
+      .trimEnd()
+      .split('\n');
+    const acts = lines.map((line) => JSON.parse(line) as Readonly<Record<string, unknown>>);
+    expect(acts.find((act) => act['topic'] === topic)).toMatchObject({
+      act: 'create',
+      at: expect.stringMatching(/^\d{4}-.*Z$/) as unknown,
+      by: expect.stringContaining('@') as unknown,
+      to: { partitions: 2 },
+    });
+  });
+});
+
+describe('retention in steps', () => {
+  const topic = uniqueTopic('cli');
+
+  test('is set value by value, and then as declared', async () => {
+    // given a record that is ten hours old
+    expect((await apply(pipeline(topic, { retention: '7d' }), '--yes')).code).toBe(0);
+    const publisher = await openPublisher(kafka, { clientId: topic });
+    const timestampMs = Date.now() - 10 * 3_600_000;
+    await publisher.publish(topic, [{ key: null, value: Buffer.from('old'), partition: 0, timestampMs }]);
+    await publisher.close();
+    const file = pipeline(topic, { retention: '2h' });
+    const steps = ['--retention-steps', '4', '--retention-pause', '10ms'];
+    const applied = await apply(file, '--yes', ...steps);
+    expect(applied.code, `stderr: ${applied.stderr}`).toBe(0);
+    const values = [...applied.stderr.matchAll(/retention\.ms (\w+) \(step (\d) of 4\)/g)].map(([, value, step]) => [
+      step,
+      value,
+    ]);
+    expect(values.map(([step]) => step)).toEqual(['1', '2', '3']);
+    expect(values.map(([, value]) => value?.slice(0, 2))).toEqual(['8h', '6h', '4h']);
+    expect((await admin.topicConfigs([topic])).get(topic)?.get('retention.ms')?.value).toBe('7200000');
+  });
+});
+
+describe('deletion', () => {
+  const topic = uniqueTopic('cli');
+  const other = uniqueTopic('cli');
+
+  beforeAll(async () => {
+    made.push(other);
+    expect((await apply(pipeline(topic), '--yes')).code).toBe(0);
+    await admin.createTopic({ name: other, partitions: 1, replicationFactor: 1, config: {} });
+    await vi.waitFor(async () => expect(await admin.describeTopics([other])).toHaveLength(1), { timeout: 20_000 });
+  });
+
+  test('an undeclared topic is listed and left alone', async () => {
+    const planned = await plan(pipeline(topic), '--json');
+    expect(planned.code).toBe(0);
+    expect(planOf(planned).unmanaged).toContain(other);
+    expect((await apply(pipeline(topic), '--yes')).code).toBe(0);
+    expect(await admin.describeTopics([other])).toHaveLength(1);
+  });
+
+  test.each<[string, string, RegExp]>([
+    ["Kafka's own", '__consumer_offsets', /Kafka's own topic/],
+    ['what is declared', topic, /declared in kpipe\.yaml/],
+    ['dead letters', `${topic}.dlq`, /declared in kpipe\.yaml/],
+    ['the journal', 'kpipe.journal', /kpipe's own/],
+  ])('never %s', async (_name, named, message) => {
+    const refused = await apply(pipeline(topic), '--yes', '--prune', named);
+    expect(refused).toMatchObject({ code: 4, stdout: '' });
+    expect(refused.stderr).toMatch(message);
+  });
+
+  test('a saved plan wants each name again; then it is deleted', async () => {
+    const file = pipeline(topic);
+    const saved = join(directory.path, 'prune.json');
+    const planned = await plan(file, '--prune', other, '--out', saved);
+    expect(planned.code).toBe(3);
+    expect(planned.stdout).toContain('plan: 0 create, 0 update, 1 delete, 1 warning');
+    const refused = await apply(file, saved, '--yes');
+    expect(refused).toMatchObject({ code: 4, stdout: '' });
+    expect(refused.stderr).toContain(`--prune ${other}`);
+    expect(await admin.describeTopics([other])).toHaveLength(1);
+    const mistaken = await apply(file, saved, '--yes', '--prune', other, '--prune', topic);
+    expect(mistaken).toMatchObject({ code: 2, stdout: '' });
+    const applied = await apply(file, saved, '--yes', '--prune', other, '--json');
+    expect(applied.code, `stderr: ${applied.stderr}`).toBe(0);
+    expect(appliedOf(applied).done.map(({ kind, topic: name }) => [kind, name])).toEqual([['delete', other]]);
+    expect(await admin.describeTopics([other])).toEqual([]);
+  });
+});
+
+describe('move, elect and import', () => {
+  const topic = uniqueTopic('cli');
+
+  test('a dry run shows what would be moved; without a terminal a move wants --yes', async () => {
+    const file = pipeline(topic, { replicationFactor: 1 });
+    expect((await apply(file, '--yes')).code).toBe(0);
+    const more = pipeline(topic, { replicationFactor: replicas });
+    const dry = await run('topics', 'move', topic, '-c', more, '--dry-run');
+    expect(dry.code).toBe(replicas === 1 ? 0 : 3);
+    expect(dry.stdout).toContain(`move: ${replicas === 1 ? 0 : 2} partitions`);
+    const refused = await run('topics', 'move', topic, '-c', more);
+    expect(refused.code).toBe(replicas === 1 ? 0 : 4);
+    const moved = await run('topics', 'move', '-c', more, '--yes');
+    expect(moved.code, `stderr: ${moved.stderr}`).toBe(0);
+    expect((await plan(more)).code).toBe(0);
+  });
+
+  test('the preferred leaders of one topic', async () => {
+    const elected = await run('topics', 'elect', topic, '-c', pipeline(topic), '--yes', '--json');
+    expect(elected.code, `stderr: ${elected.stderr}`).toBe(0);
+    expect(json(elected)).toMatchObject({ topics: 1, partitions: 2, failed: [], after: { displaced: 0 } });
+  });
+
+  test('what is imported plans clean', async () => {
+    const imported = await run('topics', 'import', '--brokers', servers.brokers.join(','), '--pipeline', 'imported');
+    expect(imported.code, `stderr: ${imported.stderr}`).toBe(0);
+    const file = directory.write(imported.stdout, 'imported.yaml');
+    const planned = await plan(file, '--topic', topic, '--json');
+    expect(planned.code, `stderr: ${planned.stderr}`).toBe(0);
+    expect(planOf(planned)).toMatchObject({ changes: [], inSync: [{ topic, keptKeys: [] }] });
   });
 });
 

@@ -1,16 +1,16 @@
 import { Args, Flags } from '@oclif/core';
 
 import { KpipeCommand } from '../../cli/base-command.ts';
+import { ApplyFeed } from '../../cli/apply-feed.ts';
 import { confirmDeletions } from '../../cli/deletion-consent.ts';
 import { durationFlag } from '../../cli/duration-flag.ts';
-import { MoveFeed } from '../../cli/move-feed.ts';
 import { moveFlags, throttleOf } from '../../cli/move-flags.ts';
 import { paletteFor } from '../../cli/output/text.ts';
-import { applyStepLine, applyView, planLines } from '../../cli/views/topics.ts';
+import { applyView, planLines } from '../../cli/views/topics.ts';
 import type { Config } from '../../lib/config/load.ts';
 import { KpipeError } from '../../lib/errors.ts';
 import type { ReplicaAdmin } from '../../lib/ports.ts';
-import { applyPlan, type ApplyEvent, type ApplyResult } from '../../lib/topics/apply.ts';
+import { applyPlan, type ApplyResult } from '../../lib/topics/apply.ts';
 import { moverFor } from '../../lib/topics/apply-moves.ts';
 import { openAuditLog, type AuditAct } from '../../lib/topics/audit.ts';
 import type { TopicPlan } from '../../lib/topics/change.ts';
@@ -89,36 +89,27 @@ export default class TopicsApply extends KpipeCommand {
 
   async #apply(admin: ReplicaAdmin, plan: TopicPlan, config: Config, flags: ApplyFlags): Promise<ApplyResult> {
     const throttleBytesPerSec = throttleOf(flags.throttle);
-    if (plan.changes.length > 0) {
-      for (const line of planLines(plan, config.context)) {
-        this.say(line);
-      }
-      const deletions = plan.changes.filter(({ kind }) => kind === 'delete').map(({ topic }) => topic);
-      await confirmDeletions(deletions, flags.prune ?? []);
-      const changes = `${plan.changes.length} ${plan.changes.length === 1 ? 'change' : 'changes'}`;
-      const action = `apply ${changes} to cluster ${plan.clusterId}`;
+    const { length } = plan.changes;
+    for (const line of length === 0 ? [] : planLines(plan, config.context)) {
+      this.say(line);
+    }
+    const deletions = plan.changes.filter(({ kind }) => kind === 'delete').map(({ topic }) => topic);
+    await confirmDeletions(deletions, flags.prune ?? []);
+    if (length > 0) {
+      const action = `apply ${length} ${length === 1 ? 'change' : 'changes'} to cluster ${plan.clusterId}`;
       await this.confirm({ action, yes: flags.yes, confirm: flags.confirm, config });
     }
     const log = openAuditLog(process.env, Date.now);
     const audit = (act: AuditAct): void => log.record(act);
     const signal = this.interruption();
-    const steps = this.steps();
-    const feed = new MoveFeed(process.stderr, paletteFor('stderr', process.env));
-    const onEvent = (event: ApplyEvent): void => {
-      feed.clear();
-      if (event.kind === 'begins' || event.kind === 'note') {
-        steps.running(event.text ?? applyStepLine(event));
-      } else {
-        steps.clear();
-      }
-    };
+    const feed = new ApplyFeed(process.stderr, paletteFor('stderr', process.env));
     const batchSize = flags.batch;
-    const onProgress = (progress: MoveProgress): void => feed.show(progress);
+    const onProgress = (progress: MoveProgress): void => feed.progress(progress);
     return applyPlan(admin, plan, {
       nowMs: Date.now(),
       signal,
       audit,
-      onEvent,
+      onEvent: (event) => feed.event(event),
       move: moverFor(admin, { throttleBytesPerSec, batchSize, signal, audit, onProgress }),
       retentionSteps:
         flags['retention-steps'] === undefined
