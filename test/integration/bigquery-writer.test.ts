@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { AnalyticsSink } from '../../src/lib/bigquery/analytics-sink.ts';
 import { connectBigQuery, type BigQueryConnection } from '../../src/lib/bigquery/connection.ts';
+import { UsageMeter } from '../../src/lib/bigquery/cost.ts';
 import { StorageWriter } from '../../src/lib/bigquery/storage-writer.ts';
 import { pendingStreams, type PendingStreams } from '../../src/lib/bigquery/writer.ts';
 import { analyticsBatch, GenerationGroup } from '../support/analytics-batches.ts';
@@ -44,6 +45,7 @@ describe('the Storage Write API at its worst', () => {
     const sink = new AnalyticsSink({
       group: member,
       writer: new StorageWriter({ streams, countBatch: () => Promise.resolve(0), close: () => Promise.resolve() }),
+      usage: () => new UsageMeter('storage', 0).read(),
       startPosition: () => Promise.resolve(0n),
     });
     return { sink, claim: () => sink.claim(member.assign('analytics')) };

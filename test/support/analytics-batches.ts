@@ -2,6 +2,7 @@ import { AnalyticsSink, type AnalyticsRow } from '../../src/lib/bigquery/analyti
 import type { BatchWriter } from '../../src/lib/bigquery/batch-writer.ts';
 import type { BigQueryConnection } from '../../src/lib/bigquery/connection.ts';
 import type { CommittedPosition, GroupAccess } from '../../src/lib/bigquery/group-access.ts';
+import { UsageMeter } from '../../src/lib/bigquery/cost.ts';
 import { tableResource, type Intent } from '../../src/lib/bigquery/intent.ts';
 import { loadJobs } from '../../src/lib/bigquery/load-jobs.ts';
 import { LoadWriter } from '../../src/lib/bigquery/load-writer.ts';
@@ -121,7 +122,12 @@ function aroundBy(hook: StepHook): <T>(step: Step, work: () => Promise<T>) => Pr
 
 function sinkOf(writer: BatchWriter, member: GroupMember, hook: StepHook): HookedSink {
   const around = aroundBy(hook);
-  const sink = new AnalyticsSink({ group: member, writer, startPosition: () => Promise.resolve(0n) });
+  const sink = new AnalyticsSink({
+    group: member,
+    writer,
+    usage: () => new UsageMeter('storage', 0).read(),
+    startPosition: () => Promise.resolve(0n),
+  });
   const hooked = (assignment: Assignment): Assignment => ({
     ...assignment,
     commit: (offset, metadata = '') =>

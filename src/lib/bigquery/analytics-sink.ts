@@ -1,6 +1,6 @@
 import { KpipeError, messageOf } from '../errors.ts';
 import { AssignmentLostError, partitionKey, type Assignment, type TopicPartition } from '../ports.ts';
-import type { Claim, Sink, SinkBatch, WriteOutcome } from '../runtime/sink.ts';
+import type { Claim, Sink, SinkBatch, SinkUsage, WriteOutcome } from '../runtime/sink.ts';
 import type { AnalyticsRow } from './analytics-row.ts';
 import type { BatchWriter } from './batch-writer.ts';
 import { isFatalRefusal, type GroupAccess } from './group-access.ts';
@@ -28,6 +28,7 @@ export type { GroupAccess } from './group-access.ts';
 export interface AnalyticsSinkParts {
   readonly group: GroupAccess;
   readonly writer: BatchWriter;
+  readonly usage: () => SinkUsage;
   /** Where to read from when the group has committed nothing: the role's `start`. */
   readonly startPosition: (partition: TopicPartition) => Promise<bigint>;
 }
@@ -117,6 +118,10 @@ export class AnalyticsSink implements Sink<AnalyticsRow> {
     return [...this.#partitions.values()].filter(
       ({ assignment, released }) => assignment.active && !released.signal.aborted,
     ).length;
+  }
+
+  usage(): SinkUsage {
+    return this.#parts.usage();
   }
 
   classify(error: unknown): 'retry' | 'fatal' {

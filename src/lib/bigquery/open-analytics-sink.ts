@@ -6,10 +6,11 @@ import type { AnalyticsRow } from './analytics-row.ts';
 import { AnalyticsSink } from './analytics-sink.ts';
 import type { BatchWriter } from './batch-writer.ts';
 import { connectBigQuery, openDeadlineMs, type BigQueryConnection } from './connection.ts';
+import { meteredJobs, meteredStreams, UsageMeter } from './cost.ts';
 import { isNotFound, tablePath } from './failures.ts';
 import type { GroupAccess } from './group-access.ts';
 import { tableResource, type Intent } from './intent.ts';
-import { datasetLocation, loadJobs } from './load-jobs.ts';
+import { datasetLocation, loadJobs, type LoadJobs } from './load-jobs.ts';
 import { LoadWriter } from './load-writer.ts';
 import { StorageWriter } from './storage-writer.ts';
 import { ensureTable, type TableReady } from './table.ts';
@@ -47,6 +48,7 @@ export async function openAnalyticsSink(options: AnalyticsSinkOptions): Promise<
     if (config.write === 'storage') {
       await probeStorage(connection, openDeadlineMs);
     }
+    const meter = new UsageMeter(config.write, Date.now());
     const streams = ready.created.table ? patientStreams(connection) : pendingStreams(connection);
     let partitions = config.write === 'load' ? await options.partitionCount() : 1;
     const intervalMs = async (): Promise<number> => {
@@ -56,7 +58,13 @@ export async function openAnalyticsSink(options: AnalyticsSinkOptions): Promise<
     };
     const sink: AnalyticsSink = new AnalyticsSink({
       group,
-      writer: await openWriter(connection, streams, intervalMs),
+      writer: await openWriter(
+        connection,
+        meteredStreams(streams, meter),
+        meteredJobs(loadJobs(connection), meter),
+        intervalMs,
+      ),
+      usage: () => meter.read(),
       startPosition,
     });
     return Object.assign(sink, { table: tablePath(config), ready });
@@ -70,6 +78,7 @@ export async function openAnalyticsSink(options: AnalyticsSinkOptions): Promise<
 async function openWriter(
   connection: BigQueryConnection,
   streams: PendingStreams,
+  jobs: LoadJobs,
   intervalMs: () => Promise<number>,
 ): Promise<BatchWriter> {
   const common = {
@@ -79,7 +88,7 @@ async function openWriter(
   const storage = new StorageWriter({ ...common, streams });
   const load = new LoadWriter({
     ...common,
-    jobs: loadJobs(connection),
+    jobs,
     table: tableResource(connection.config),
     location: connection.config.write === 'load' ? await datasetLocation(connection) : '',
     role: 'analytics',

@@ -33,9 +33,7 @@ async function ensure(connection: BigQueryConnection): Promise<TableReady> {
   const dataset = rest.dataset(config.dataset);
   const [datasetExists] = await dataset.exists();
   if (!datasetExists) {
-    await unlessThere(() =>
-      rest.createDataset(config.dataset, config.location === undefined ? {} : { location: config.location }),
-    );
+    await createDataset(connection);
   }
   const found = await readMetadata(connection);
   if (found !== null) {
@@ -58,8 +56,15 @@ async function readMetadata({ config, rest }: BigQueryConnection): Promise<Table
   }
 }
 
+/** Unless it is there. */
+export async function createDataset({ config, rest }: BigQueryConnection): Promise<void> {
+  await unlessThere(() =>
+    rest.createDataset(config.dataset, config.location === undefined ? {} : { location: config.location }),
+  );
+}
+
 /** With every option; a stand-in that knows one of them not gets the bare table, and the caller a note. */
-async function createTable({ config, rest }: BigQueryConnection): Promise<readonly string[]> {
+export async function createTable({ config, rest }: BigQueryConnection): Promise<readonly string[]> {
   const schema = wantedSchema();
   const options = wantedOptions(config);
   const create = (metadata: TableMetadata): Promise<void> =>
@@ -110,20 +115,20 @@ function inspect(metadata: TableMetadata, config: BigQueryConfig): readonly stri
       `table ${tablePath(config)} cannot take analytics rows: ${problems.join('; ')}`,
       {
         where: { table: tablePath(config) },
-        next: `name another bigquery.table in kpipe.yaml, or add what is missing: ${addColumns(metadata, config)}`,
+        next: `name another bigquery.table in kpipe.yaml, or add what is missing by \`kpipe warehouse apply\`: ${addColumns(metadata, config)}`,
       },
     );
   }
   return optionNotes(metadata, config);
 }
 
-interface Field {
+export interface Field {
   readonly name?: string;
   readonly type?: string;
   readonly mode?: string;
 }
 
-function fieldsOf(metadata: TableMetadata): readonly Field[] {
+export function fieldsOf(metadata: TableMetadata): readonly Field[] {
   const schema: unknown = metadata.schema;
   const fields: unknown = typeof schema === 'object' && schema !== null && 'fields' in schema ? schema.fields : [];
   return Array.isArray(fields) ? fields.filter((item): item is Field => typeof item === 'object' && item !== null) : [];

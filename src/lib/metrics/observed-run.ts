@@ -2,7 +2,7 @@ import { DeadlineExpired, withDeadline } from '../deadline.ts';
 import type { RunObserver } from '../runtime/observer.ts';
 import type { RoleRun } from '../runtime/run-role.ts';
 import { liveness, readiness, type RunState } from '../runtime/run-state.ts';
-import type { Sink } from '../runtime/sink.ts';
+import type { Sink, SinkUsage } from '../runtime/sink.ts';
 import { createRoleMetrics } from './role-metrics.ts';
 import { startHealthServer } from './server.ts';
 
@@ -18,7 +18,7 @@ export interface RunExposure {
   /** From now on answers are about this run. */
   readonly follow: (
     run: Pick<RoleRun<never>, 'state' | 'backlog'>,
-    sink: Pick<Sink<never>, 'ping' | 'describe'>,
+    sink: Pick<Sink<never>, 'ping' | 'describe' | 'usage'>,
   ) => void;
   readonly close: () => Promise<void>;
 }
@@ -41,7 +41,8 @@ export async function exposeRun(role: string, address: MetricsAddress, now: () =
   let state = (): RunState => starting;
   let backlog: RoleRun<never>['backlog'] = () => Promise.resolve([]);
   let askSink = (): Promise<string | null> => Promise.resolve('not opened yet');
-  metrics.observe({ state: () => state(), backlog: () => backlog() });
+  let usage = (): SinkUsage | null => null;
+  metrics.observe({ state: () => state(), backlog: () => backlog(), usage: () => usage() });
   const server = await startHealthServer(address.host, address.port, {
     live: () => liveness(state()),
     ready: async () => readiness(state(), await askSink()),
@@ -54,6 +55,7 @@ export async function exposeRun(role: string, address: MetricsAddress, now: () =
       state = () => run.state();
       backlog = () => run.backlog();
       askSink = sinkProbe(sink, now);
+      usage = () => sink.usage?.() ?? null;
     },
     close: () => server.close(),
   };

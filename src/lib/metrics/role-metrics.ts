@@ -2,6 +2,7 @@ import type { Counter, Gauge, Registry } from 'prom-client';
 
 import type { RunObserver } from '../runtime/observer.ts';
 import type { RunState } from '../runtime/run-state.ts';
+import type { SinkUsage } from '../runtime/sink.ts';
 import type { PartitionBacklog } from '../runtime/watches.ts';
 
 /** What is asked of the run when the metrics are read. */
@@ -9,6 +10,8 @@ export interface MetricSources {
   readonly state: () => RunState;
   /** @throws when Kafka does not say */
   readonly backlog: () => Promise<readonly PartitionBacklog[]>;
+  /** Null where the role's sink bills nothing. */
+  readonly usage?: () => SinkUsage | null;
 }
 
 export interface RoleMetrics {
@@ -22,6 +25,7 @@ export interface RoleMetrics {
 type PartitionLabel = 'topic' | 'partition';
 
 const seconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+const dayMs = 86_400_000;
 const latencySeconds = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600];
 
 /**
@@ -81,6 +85,7 @@ export async function createRoleMetrics(role: string): Promise<RoleMetrics> {
           state: () => sources().state(),
           backlog: () => sources().backlog(),
         });
+        createUsageGauges(prometheus, registry, () => sources().usage?.() ?? null);
       }
     },
     read: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
@@ -112,6 +117,37 @@ function createCounters({ Counter: Of }: Prometheus, registry: Registry): Counte
       registers: [registry],
     }),
   };
+}
+
+/** What BigQuery may bill or ration; no series at all for a sink without usage. */
+function createUsageGauges({ Gauge: Of }: Prometheus, registry: Registry, usage: () => SinkUsage | null): void {
+  const gauge = (name: string, help: string, value: (of: SinkUsage) => number): void => {
+    const made: Gauge = new Of({
+      name,
+      help,
+      registers: [registry],
+      collect: () => {
+        made.remove();
+        const now = usage();
+        if (now !== null) {
+          made.set(value(now));
+        }
+      },
+    });
+  };
+  gauge('kpipe_bigquery_requests', 'requests with rows since the role started', ({ requests }) => requests);
+  gauge('kpipe_bigquery_bytes', 'bytes of rows sent since the role started', ({ bytes }) => bytes);
+  gauge('kpipe_bigquery_load_jobs', 'load jobs since the role started', ({ loadJobs }) => loadJobs);
+  gauge(
+    'kpipe_bigquery_estimated_dollars',
+    'what writing cost since the role started, by list prices',
+    ({ dollars }) => dollars,
+  );
+  gauge(
+    'kpipe_bigquery_estimated_dollars_per_day',
+    'what a day of writing costs at the rate since the role started, by list prices',
+    ({ dollars, sinceMs }) => (dollars * dayMs) / Math.max(1, Date.now() - sinceMs),
+  );
 }
 
 /** Set anew at each reading: a partition that went to another process leaves no old value behind. */

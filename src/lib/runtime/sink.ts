@@ -31,9 +31,22 @@ export interface Sink<Row extends OffsetRow> {
   describe(error: unknown): KpipeError;
   /** The partition goes away: a write that waits, and has begun nothing yet, ends at once and as fenced. */
   release?(claim: Claim): void;
+  /** What the store may bill or ration, since the sink was opened; without it, nothing. */
+  usage?(): SinkUsage;
   /** Asks the store for a sign of life. @throws what it fails with; without it, only writing tells */
   ping?(): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface SinkUsage {
+  /** Requests that carried rows; a load job is one. */
+  readonly requests: number;
+  /** Of the rows in them, as sent. Attempts that failed count too. */
+  readonly bytes: number;
+  readonly loadJobs: number;
+  /** By list prices. */
+  readonly dollars: number;
+  readonly sinceMs: number;
 }
 
 /** The right to write a partition, until somebody else claims it. */

@@ -25,6 +25,7 @@ const never = (): never => {
 const sink = new AnalyticsSink({
   group: { committed: never },
   writer: { stage: never, settle: never, close: () => Promise.resolve() },
+  usage: never,
   startPosition: never,
 });
 
