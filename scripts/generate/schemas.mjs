@@ -5,7 +5,7 @@ import { Project, ts } from 'ts-morph';
 import { documentSchemas } from './type-schema.mjs';
 
 /**
- * One JSON Schema a command: what it prints with --json, from T in its `run(): Promise<T>`. One that ends in void prints no
+ * One JSON Schema a command: what it prints with --json, from T in its `run(): Promise<T>`. One that ends in void or undefined prints no
  * document and has none.
  * @returns {Record<string, string>} by path, such as `schemas/topics-plan.json`
  */
@@ -24,7 +24,7 @@ export function renderSchemas(root) {
       .replace(/\/index$/, '')
       .replaceAll('/', '-');
     const result = resultType(command);
-    if (result.kind === ts.SyntaxKind.VoidKeyword) {
+    if (result.kind === ts.SyntaxKind.VoidKeyword || result.kind === ts.SyntaxKind.UndefinedKeyword) {
       continue;
     }
     try {
