@@ -354,6 +354,8 @@ describe('move, elect and import', () => {
     expect(dry.stdout).toContain(`move: ${replicas === 1 ? 0 : 2} partitions`);
     const refused = await run('topics', 'move', topic, '-c', more);
     expect(refused.code).toBe(replicas === 1 ? 0 : 4);
+    const unnamed = await run('topics', 'move', '-c', more, '--brokers', '1', '--yes');
+    expect(unnamed).toMatchObject({ code: 2, stdout: '' });
     const moved = await run('topics', 'move', '-c', more, '--yes');
     expect(moved.code, `stderr: ${moved.stderr}`).toBe(0);
     expect((await plan(more)).code).toBe(0);

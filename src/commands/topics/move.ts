@@ -56,10 +56,11 @@ export default class TopicsMove extends KpipeCommand {
       topics: argv.map(String),
       replicationFactor: flags['replication-factor'],
       spreadRacks: flags.racks ? true : undefined,
+      brokers: brokerIds(flags.brokers),
     };
     return withKafkaAdmin(config.kafka, async (admin) => {
       const wanted = await wantedReplicas(admin, config, asked);
-      const request = { wanted, brokers: brokerIds(flags.brokers) };
+      const request = { wanted, brokers: asked.brokers };
       const plan = planMoves(
         request,
         await observeMoves(

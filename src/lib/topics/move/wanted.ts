@@ -13,6 +13,8 @@ export interface AskedReplicas {
   readonly topics: readonly string[];
   readonly replicationFactor: number | undefined;
   readonly spreadRacks: boolean | undefined;
+  /** Empty: all. */
+  readonly brokers: readonly number[];
 }
 
 /**
@@ -26,10 +28,15 @@ export async function wantedReplicas(
 ): Promise<readonly WantedReplicas[]> {
   const specs = topicSpecs(config);
   const names = asked.topics.length > 0 ? [...new Set(asked.topics)] : specs.map(({ name }) => name);
-  if (asked.topics.length === 0 && (asked.replicationFactor !== undefined || asked.spreadRacks !== undefined)) {
-    throw new KpipeError('KPIPE_USAGE', '--replication-factor and --racks need the topics that they are for', {
-      next: 'name the topics, or declare it in kpipe.yaml',
-    });
+  const asksMore = asked.replicationFactor !== undefined || asked.spreadRacks !== undefined || asked.brokers.length > 0;
+  if (asked.topics.length === 0 && asksMore) {
+    throw new KpipeError(
+      'KPIPE_USAGE',
+      '--replication-factor, --racks and --brokers need the topics that they are for',
+      {
+        next: 'name the topics, or declare it in kpipe.yaml',
+      },
+    );
   }
   const [described, cluster] = await Promise.all([admin.describeTopics(names), admin.describeCluster()]);
   return names.flatMap((topic) => {
