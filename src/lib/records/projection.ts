@@ -80,7 +80,8 @@ function compile(config: ProjectionConfig, index: number): CompiledProjection {
 }
 
 /** `order.*` and `*` match by prefix, anything else exactly. */
-function typeMatcher(patterns: readonly string[]): (type: string) => boolean {
+/** Whether a type is one of these; `order.*` stands for all that begin so. */
+export function typeMatcher(patterns: readonly string[]): (type: string) => boolean {
   const exact = new Set(patterns.filter((pattern) => !pattern.endsWith('*')));
   const prefixes = patterns.filter((pattern) => pattern.endsWith('*')).map((pattern) => pattern.slice(0, -1));
   return (type) => exact.has(type) || prefixes.some((prefix) => type.startsWith(prefix));
