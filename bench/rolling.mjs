@@ -11,7 +11,8 @@
 //
 // A pause belongs to a partition that *stayed* when the same process stored before and after it, to one that *moved* when
 // another member did, and to one whose static member *restarted* in between. A trigger on kpipe.consumer_offset tells which.
-// Brokers are the sandbox's (--config), PostgreSQL is the bench's own. At the end every produced record must be in the table once.
+// Brokers are the sandbox's (--config), PostgreSQL is the bench's own. `undisturbed` is the
+// longest pause before the group was changed: what the machine alone brings. At the end every record must be in the table once.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
@@ -74,7 +75,8 @@ const watch = `
 class Trial {
   static number = 0;
 
-  constructor(server, client, admin, sourceName) {
+  constructor(server, client, admin, sourceName, isStatic) {
+    this.nameOf = (index) => (isStatic ? `member-${index}` : null);
     this.name = `bench_rolling_${process.pid}_${(Trial.number += 1)}`;
     this.server = server;
     this.admin = admin;
@@ -204,14 +206,23 @@ class Trial {
         await sleep(everyMs);
       }
     })();
-    return async () => {
+    this.stopProducing = async () => {
       control.on = false;
       await done;
     };
+    // What it fails with is told where it is awaited.
+    done.catch(() => undefined);
   }
 
   async now() {
     return (await this.database.query('select clock_timestamp() as at')).rows[0].at;
+  }
+
+  /** Lets it run undisturbed, and answers the longest pause of that: what the machine alone brings. */
+  async undisturbed() {
+    const from = await this.now();
+    await sleep(settleMs);
+    return (await this.pauses(from)).stayed;
   }
 
   /** The longest pauses that end after `from`, in ms; those that `except` caused are not counted. */
@@ -253,6 +264,7 @@ class Trial {
   }
 
   async close() {
+    await this.stopProducing?.().catch((error) => this.problems.push(`producing failed: ${error.message}`));
     await Promise.all([...this.running.keys()].map((pid) => this.stop(pid)));
     await this.database?.end();
     await this.producer.disconnect();
@@ -261,56 +273,53 @@ class Trial {
   }
 }
 
-/** Each answers the pauses that it caused. */
+/** Each gets members that share the partitions, and changes the group; `pids` are the members' in the end. */
 const scenarios = {
-  async rolling(trial) {
-    return restartAll(trial, () => null);
-  },
-  async static(trial) {
-    return restartAll(trial, (index) => `member-${index}`);
-  },
+  rolling: (trial, pids) => restartAll(trial, pids),
+  static: (trial, pids) => restartAll(trial, pids),
   async slow(trial) {
-    const pids = await Promise.all(Array.from({ length: memberCount }, () => trial.start()));
-    await trial.sharedBy(pids);
-    await trial.database.query('insert into public.slow values ($1)', [String(pids[0])]);
-    await sleep(settleMs);
-    const from = await trial.now();
     const joiner = await trial.start();
     await trial.storedBy(joiner);
     await sleep(settleMs);
     await trial.stop(joiner);
     await sleep(settleMs);
-    const found = await trial.pauses(from, pids[0]);
-    await trial.database.query('delete from public.slow');
-    return found;
   },
-  async storm(trial) {
-    const pids = await Promise.all(Array.from({ length: memberCount }, () => trial.start()));
-    await trial.sharedBy(pids);
-    const from = await trial.now();
+  async storm(trial, pids) {
     const end = performance.now() + stormMs;
     while (performance.now() < end) {
       pids.push(await trial.start());
       await sleep(5000);
       await trial.stop(pids.shift());
     }
-    return trial.pauses(from);
   },
 };
 
-async function restartAll(trial, nameOf) {
-  let pids = await Promise.all(Array.from({ length: memberCount }, (_, index) => trial.start(nameOf(index))));
-  await trial.sharedBy(pids);
-  await sleep(settleMs);
-  const from = await trial.now();
+async function restartAll(trial, pids) {
   for (const [index, pid] of [...pids].entries()) {
     await trial.stop(pid);
-    const again = await trial.start(nameOf(index));
-    pids = pids.map((one) => (one === pid ? again : one));
+    pids[index] = await trial.start(trial.nameOf(index));
     await trial.sharedBy(pids);
     await sleep(settleMs);
   }
-  return trial.pauses(from);
+}
+
+async function run(trial, scenario) {
+  const pids = [];
+  for (let index = 0; index < memberCount; index += 1) {
+    pids.push(await trial.start(trial.nameOf(index)));
+  }
+  await trial.sharedBy(pids);
+  const undisturbed = await trial.undisturbed();
+  const slow = scenario === 'slow' ? pids[0] : null;
+  if (slow !== null) {
+    await trial.database.query('insert into public.slow values ($1)', [String(slow)]);
+    await sleep(settleMs);
+  }
+  const from = await trial.now();
+  await scenarios[scenario](trial, pids);
+  const found = await trial.pauses(from, slow);
+  await trial.database.query('delete from public.slow');
+  return { undisturbed, ...found };
 }
 
 const server = await startPostgres();
@@ -321,8 +330,18 @@ console.log(
   `node ${process.versions.node}, ${cpus().length} cores shared with brokers, PostgreSQL and the producer; ${memberCount} members, ${partitions} partitions, ${rate} records/s`,
 );
 const row = (cells) =>
-  console.log(cells.map((cell, at) => String(cell).padEnd([10, 10, 16, 16, 20, 8, 12, 8][at])).join(''));
-row(['scenario', 'source', 'stayed, max ms', 'moved, max ms', 'restarted, max ms', 'moves', 'duplicates', 'missing']);
+  console.log(cells.map((cell, at) => String(cell).padEnd([10, 10, 21, 16, 16, 19, 7, 12, 8][at])).join(''));
+row([
+  'scenario',
+  'source',
+  'undisturbed, max ms',
+  'stayed, max ms',
+  'moved, max ms',
+  'restarted, max ms',
+  'moves',
+  'duplicates',
+  'missing',
+]);
 const text = (ms) => (ms === null ? '–' : Math.round(ms));
 try {
   for (const scenario of values.scenarios.split(',')) {
@@ -331,13 +350,24 @@ try {
         row([scenario, source, 'it has no static membership']);
         continue;
       }
-      const trial = new Trial(server, client, admin, source);
+      const trial = new Trial(server, client, admin, source, scenario === 'static');
       try {
         await trial.prepare();
-        const stop = trial.produce();
-        const { stayed, moved, restarted, moves } = await scenarios[scenario](trial).finally(stop);
+        trial.produce();
+        const { undisturbed, stayed, moved, restarted, moves } = await run(trial, scenario);
+        await trial.stopProducing();
         const { duplicates, missing } = await trial.finish();
-        row([scenario, source, text(stayed), text(moved), text(restarted), moves, duplicates, missing]);
+        row([
+          scenario,
+          source,
+          text(undisturbed),
+          text(stayed),
+          text(moved),
+          text(restarted),
+          moves,
+          duplicates,
+          missing,
+        ]);
       } finally {
         await trial.close();
       }
