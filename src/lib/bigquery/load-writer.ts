@@ -16,7 +16,7 @@ export interface LoadWriterParts {
   readonly role: string;
   /** How many rows of the intent's batch are in the table. */
   readonly countBatch: (partition: TopicPartition, intent: Intent) => Promise<number>;
-  /** The time from one job of this process to its next. */
+  /** The time from one job of this process to its next. Never rejects. */
   readonly intervalMs: () => Promise<number>;
   readonly close: () => Promise<void>;
 }
@@ -26,6 +26,8 @@ interface Waiting {
   readonly lines: readonly Buffer[];
   readonly bytes: number;
   readonly resolve: (outcome: StageOutcome) => void;
+  /** It no longer waits: its release is no longer listened to. */
+  readonly depart: () => void;
 }
 
 /** One upload; what does not fit waits for the next job. */
@@ -57,7 +59,8 @@ export class LoadWriter implements BatchWriter {
     const lines = rows.map(encode);
     const bytes = lines.reduce((sum, { length }) => sum + length, 0);
     return new Promise((resolve, reject) => {
-      const waiting = { batch, lines, bytes, resolve };
+      const depart = (): void => released.removeEventListener('abort', leave);
+      const waiting: Waiting = { batch, lines, bytes, resolve, depart };
       const leave = (): void => {
         this.#waiting = this.#waiting.filter((other) => other !== waiting);
         reject(new AssignmentLostError('the partition went away before its load job'));
@@ -68,9 +71,7 @@ export class LoadWriter implements BatchWriter {
       }
       released.addEventListener('abort', leave, { once: true });
       this.#waiting.push(waiting);
-      this.#departure ??= this.#depart().finally(() => {
-        this.#departure = null;
-      });
+      this.#start();
     });
   }
 
@@ -100,6 +101,16 @@ export class LoadWriter implements BatchWriter {
     await this.#parts.close();
   }
 
+  #start(): void {
+    this.#departure ??= this.#depart().finally(() => {
+      this.#departure = null;
+      // Who came between the last look and here has found a departure, and would wait for ever.
+      if (this.#waiting.length > 0) {
+        this.#start();
+      }
+    });
+  }
+
   /** Takes those that wait, once per interval, until nobody waits. */
   async #depart(): Promise<void> {
     while (this.#waiting.length > 0) {
@@ -127,7 +138,8 @@ export class LoadWriter implements BatchWriter {
     const { jobs, table, location, role } = this.#parts;
     const job: LoadJobName = { id: jobId(role, taken), location, table };
     const all = new SharedJob(jobs, job, taken);
-    for (const [index, { batch, resolve }] of taken.entries()) {
+    for (const [index, { batch, resolve, depart }] of taken.entries()) {
+      depart();
       resolve({ kind: 'staged', staged: all.memberOf(index, batch) });
     }
   }
