@@ -79,8 +79,8 @@ const faults = {
   'killed and started again with an old snapshot': async (pause: () => Promise<void>) => {
     await redis.client.save();
     await pause();
+    // Nothing is missed while it is down: only the snapshot is wrong.
     await redis.kill();
-    await pause();
     await redis.start();
   },
   emptied: async (pause: () => Promise<void>) => {
