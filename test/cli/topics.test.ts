@@ -338,7 +338,8 @@ describe('deletion', () => {
     const applied = await apply(file, saved, '--yes', '--prune', other, '--json');
     expect(applied.code, `stderr: ${applied.stderr}`).toBe(0);
     expect(appliedOf(applied).done.map(({ kind, topic: name }) => [kind, name])).toEqual([['delete', other]]);
-    expect(await admin.describeTopics([other])).toEqual([]);
+    // Every broker hears of it, one after the other.
+    await expect.poll(() => admin.describeTopics([other]), { timeout: 30_000 }).toEqual([]);
   });
 });
 
