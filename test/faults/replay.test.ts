@@ -1,8 +1,8 @@
 import { Client } from 'pg';
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 
 import type { ReplayHistoryResult } from '../../src/commands/replay/history.ts';
-import { createKafkaJs } from '../../src/lib/kafka/kafkajs.ts';
+import { openSource } from '../../src/lib/kafka/open-source.ts';
 import { replayPipeline } from '../support/replay-pipeline.ts';
 import type { Ended, Running } from '../support/run-kpipe.ts';
 
@@ -222,12 +222,22 @@ describe('the operator dies while the consumers stand aside', () => {
       (await admin.describeGroup(group)).members.map(({ clientId }) => clientId);
     await vi.waitUntil(async () => (await clients()).includes('kpipe-events'), { timeout: 60_000, interval: 100 });
     // Some other program in the group, which steps aside for nobody: the operator goes on waiting.
-    const kafka = await createKafkaJs(pipeline.config.kafka, 'stranger');
-    const stranger = kafka.consumer({ groupId: group, sessionTimeout: 6000 });
-    afterAll(() => stranger.disconnect());
-    await stranger.connect();
-    await stranger.subscribe({ topic });
-    await stranger.run({ autoCommit: false, eachMessage: () => Promise.resolve() });
+    const stranger = await openSource(pipeline.config.kafka, {
+      topic,
+      group,
+      clientId: 'stranger',
+      maxBytesPerPartition: 1024 * 1024,
+      maxWaitMs: 500,
+      instanceId: null,
+      notice: () => undefined,
+    });
+    onTestFinished(() => stranger.stop());
+    const reading = stranger.run({
+      joined: () => undefined,
+      assigned: () => Promise.resolve(0n),
+      fetched: () => Promise.resolve(),
+      revoked: () => Promise.resolve(),
+    });
     await vi.waitUntil(async () => (await clients()).length === 2, { timeout: 60_000, interval: 100 });
 
     const operator = apply('--pause-role', '--pause-within', '5m');
@@ -236,7 +246,8 @@ describe('the operator dies while the consumers stand aside', () => {
     await kill(operator);
     await consumer.shows(/coming back/);
     await vi.waitUntil(async () => (await clients()).includes('kpipe-events'), { timeout: 60_000, interval: 100 });
-    await stranger.disconnect();
+    await stranger.stop();
+    await reading;
     consumer.child.kill('SIGTERM');
     expect((await consumer.ended).code).toBe(0);
     expect(await positions()).toEqual(drained);

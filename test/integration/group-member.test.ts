@@ -38,6 +38,7 @@ interface Setting {
   readonly protocol: 'auto' | 'classic' | 'consumer';
   readonly instanceId?: string;
   readonly topic?: string;
+  readonly sessionTimeout?: string;
 }
 
 /** A member that reads nothing, and writes down what happens to it. */
@@ -64,7 +65,8 @@ class Member {
   static async join(name: string, events: string[], setting: Setting): Promise<Member> {
     const { group, protocol, instanceId } = setting;
     const notices: string[] = [];
-    const member = await GroupMember.open(kafka({ protocol }), {
+    const { sessionTimeout = '6s' } = setting;
+    const member = await GroupMember.open(kafka({ protocol }, { sessionTimeout }), {
       topic: setting.topic ?? topic,
       group,
       clientId: name,
@@ -324,7 +326,7 @@ describe('one instance id, two processes', () => {
 });
 
 describe('which protocol', () => {
-  test('auto: as the members of the group, else KIP-848', async () => {
+  test('auto: as the members of the group, else KIP-848 where its session is not longer than ours', async () => {
     const classicGroup = uniqueTopic('group');
     const a = await Member.join('a', [], { group: classicGroup, protocol: 'classic' });
     await shared(a);
@@ -333,9 +335,14 @@ describe('which protocol', () => {
     expect(await admin.describeGroup(classicGroup)).toMatchObject({ protocol: 'classic', state: 'Stable' });
 
     const newGroup = uniqueTopic('group');
-    const c = await Member.join('c', [], { group: newGroup, protocol: 'auto' });
+    const c = await Member.join('c', [], { group: newGroup, protocol: 'auto', sessionTimeout: '10s' });
     await shared(c);
     expect(await admin.describeGroup(newGroup)).toMatchObject({ protocol: 'consumer', state: 'Stable' });
+
+    const quickGroup = uniqueTopic('group');
+    const d = await Member.join('d', [], { group: quickGroup, protocol: 'auto', sessionTimeout: '6s' });
+    await shared(d);
+    expect(await admin.describeGroup(quickGroup)).toMatchObject({ protocol: 'classic', state: 'Stable' });
   });
 
   test('members of both share one group, which the brokers convert', async () => {

@@ -106,7 +106,7 @@ describe('a running role', () => {
     const declared = [...text.matchAll(/^# TYPE (\S+) (counter|gauge|histogram|summary)$/gm)].map(([, name]) => name);
     const described = [...text.matchAll(/^# HELP (\S+) \S/gm)].map(([, name]) => name);
     expect(declared).toEqual(described);
-    expect(declared.filter((name) => name?.startsWith('kpipe_'))).toHaveLength(13);
+    expect(declared.filter((name) => name?.startsWith('kpipe_'))).toHaveLength(18);
     await run.stop();
     await expect(fetch(`${run.url}/livez`)).rejects.toThrow('fetch failed');
   });

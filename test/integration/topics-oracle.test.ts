@@ -155,7 +155,7 @@ describe('apply', () => {
     await vi.waitFor(async () => expect(await admin.describeTopics([other])).toHaveLength(1), { timeout: 20_000 });
     const keep = `  ${topic}: {partitions: 4, replicationFactor: 3}`;
     expect(await apply(keep, [other])).toEqual(['delete']);
-    expect(await oracleTopic(other)).toBeNull();
+    await vi.waitFor(async () => expect(await oracleTopic(other)).toBeNull(), { timeout: 30_000 });
     expect((await oracleTopic(topic))?.partitions).toHaveLength(4);
   });
 });

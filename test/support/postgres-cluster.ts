@@ -75,7 +75,7 @@ export async function startCluster(
   await program('initdb', ['-D', data, ...access, ...shape, ...checksums]);
   const settings = (at: number): string =>
     `\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nport = ${at}\nshared_buffers = 32MB\nfsync = off
-wal_level = replica\nmax_wal_size = 64MB\nmin_wal_size = 4MB\nmax_slot_wal_keep_size = 512MB\nhot_standby = on\njit = off\nautovacuum = off
+wal_level = replica\nmax_wal_size = 64MB\nmin_wal_size = 4MB\nmax_slot_wal_keep_size = 512MB\nwal_keep_size = 256MB\nhot_standby = on\njit = off\nautovacuum = off
 wal_receiver_status_interval = 1s\nwal_retrieve_retry_interval = 200ms\ntimezone = 'UTC'\nlog_timezone = 'UTC'\n`;
   writeFileSync(join(data, 'postgresql.conf'), settings(port));
   own(join(data, 'postgresql.conf'), user);

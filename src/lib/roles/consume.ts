@@ -8,6 +8,7 @@ import { exposeRun, type MetricsAddress } from '../metrics/observed-run.ts';
 import type { ClusterAdmin } from '../ports.ts';
 import { RunCounts } from '../runtime/counts.ts';
 import type { RunObserver } from '../runtime/observer.ts';
+import { wait } from '../runtime/backoff.ts';
 import type { Role } from '../runtime/role.ts';
 import type { OffsetRow } from '../runtime/sink.ts';
 import { RoleRun, type RunResult } from '../runtime/run-role.ts';
@@ -46,7 +47,7 @@ export async function consumeRole(config: Config, name: RoleName, options: Consu
   keepYoungGenerationSmall();
   const admin = await openKafkaAdmin(config.kafka);
   try {
-    const topicId = await requireTopics(admin, name, [settings.topic, settings.deadLetters]);
+    const topicId = await requireTopics(admin, name, [settings.topic, settings.deadLetters], options.signal);
     const environment: RoleEnvironment = {
       config,
       admin,
@@ -139,19 +140,31 @@ function both(one: RunObserver, other: RunObserver): RunObserver {
   };
 }
 
-/** Answers the id of the first topic. */
-async function requireTopics(admin: ClusterAdmin, role: string, names: readonly [string, string]): Promise<string> {
-  const found = await admin.describeTopics(names);
-  const missing = names.filter((name) => !found.some((topic) => topic.name === name));
-  const topic = found.find(({ name }) => name === names[0]);
-  if (missing.length > 0 || topic === undefined) {
-    throw new KpipeError(
-      'KPIPE_TOPIC_MISSING',
-      `role ${role} needs the topic ${missing.join(' and ')}, which is not there`,
-      {
-        next: 'run `kpipe topics apply`',
-      },
-    );
+/** Brokers hear of a new topic one after the other: the one that is asked may be the last. */
+const newTopicMs = 3000;
+const lookAgainMs = 200;
+
+/** Answers the id of the first topic. @throws KPIPE_TOPIC_MISSING when one of them stays away */
+async function requireTopics(
+  admin: ClusterAdmin,
+  role: string,
+  names: readonly [string, string],
+  signal: AbortSignal,
+): Promise<string> {
+  for (let waitedMs = 0; ; waitedMs += lookAgainMs) {
+    const found = await admin.describeTopics(names);
+    const missing = names.filter((name) => !found.some((topic) => topic.name === name));
+    const topic = found.find(({ name }) => name === names[0]);
+    if (missing.length === 0 && topic !== undefined) {
+      return topic.id;
+    }
+    if (waitedMs >= newTopicMs || signal.aborted) {
+      throw new KpipeError(
+        'KPIPE_TOPIC_MISSING',
+        `role ${role} needs the topic ${missing.join(' and ')}, which is not there`,
+        { next: 'run `kpipe topics apply`' },
+      );
+    }
+    await wait(lookAgainMs, signal);
   }
-  return topic.id;
 }
