@@ -243,10 +243,15 @@ function pausedOnce<Result>(
 
 async function hasReplayed(pool: Pool, lsn: string): Promise<boolean> {
   try {
-    const { rows } = await pool.query<{ reached: boolean | null }>(
-      'select pg_last_wal_replay_lsn() >= $1::pg_lsn as reached',
+    const { rows } = await pool.query<{ reached: boolean | null; paused: boolean }>(
+      `select pg_last_wal_replay_lsn() >= $1::pg_lsn as reached,
+              case when pg_is_in_recovery() then pg_is_wal_replay_paused() else false end as paused`,
       [lsn],
     );
+    if (rows[0]?.paused === true) {
+      // It would not come any further while we wait.
+      throw pausedAlready();
+    }
     return rows[0]?.reached === true;
   } catch (error) {
     if (isRecoveryConflict(error)) {
@@ -317,10 +322,14 @@ async function takePauseLock(client: PoolClient): Promise<void> {
     });
   }
   if (!row.locked || row.paused) {
-    throw new KpipeError('KPIPE_LOCKED', "the standby's replay is paused already, by another backup or by hand", {
-      next: 'wait for it; a pause that was left behind ends with: select pg_wal_replay_resume()',
-    });
+    throw pausedAlready();
   }
+}
+
+function pausedAlready(): KpipeError {
+  return new KpipeError('KPIPE_LOCKED', "the standby's replay is paused already, by another backup or by hand", {
+    next: 'wait for it; a pause that was left behind ends with: select pg_wal_replay_resume()',
+  });
 }
 
 async function until(
