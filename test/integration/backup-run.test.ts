@@ -77,6 +77,8 @@ describe('kpipe backup run', () => {
     const run = running(place);
     const active = () =>
       cluster.sql<{ active: boolean }>(`select active from pg_replication_slots where slot_name = 'kpipe_wal'`);
+    // The slot alone may still be active for the receiver before.
+    await expect.poll(run.kinds, { timeout: 20_000 }).toContain('receiving');
     await expect.poll(active, { timeout: 20_000 }).toEqual([{ active: true }]);
 
     await cluster.stopPrimary('SIGKILL');
