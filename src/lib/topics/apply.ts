@@ -83,8 +83,7 @@ export async function applyPlan(admin: ClusterAdmin, plan: TopicPlan, options: A
     throw failure;
   }
   const doneChanges = done.flatMap(({ changes }) => changes);
-  // What was done was done, also when the cluster cannot be looked at any more.
-  const invisible = await awaitVisible(admin, doneChanges, options).catch(() => doneChanges);
+  const invisible = await awaitVisible(admin, doneChanges, options);
   const failed = failure === undefined ? [] : failures(steps[done.length], failure);
   return {
     clusterId: plan.clusterId,
@@ -198,7 +197,10 @@ function notVisible(change: Change): FailedChange {
   };
 }
 
-/** The controller answers before the brokers know: waits until they show the changes, and answers those that stay away. */
+/**
+ * The controller answers before the brokers know: waits until they show the changes, and answers those that stay away;
+ * all of them when the cluster cannot be looked at any more. What was done was done.
+ */
 async function awaitVisible(
   admin: ClusterAdmin,
   changes: readonly Change[],
@@ -207,8 +209,9 @@ async function awaitVisible(
   const names = [...new Set(changes.map(({ topic }) => topic))];
   const until = performance.now() + (options.visibleWithinMs ?? 10_000);
   for (let waiting = changes; ;) {
-    const state = await observeTopics(admin, names, options.nowMs);
-    waiting = waiting.filter((change) => !isVisible(change, state));
+    // A topic that one broker still shows and the next has deleted cannot be looked at: that passes, too.
+    const state = await observeTopics(admin, names, options.nowMs).catch(() => null);
+    waiting = waiting.filter((change) => state === null || !isVisible(change, state));
     if (waiting.length === 0 || performance.now() > until) {
       return waiting;
     }
