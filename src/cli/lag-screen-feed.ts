@@ -4,6 +4,7 @@ import type { GroupLag, LagReport } from '../lib/offsets/lag-report.ts';
 import { lagStatuses } from '../lib/offsets/status.ts';
 import { escapeControls } from './output/escape.ts';
 import type { Span } from './output/text.ts';
+import { PacedFeed } from './paced-feed.ts';
 import { groupCells, lagColumns, partitionCells, partitionColumns, reasonLine, type LagColumn } from './views/lag.ts';
 
 /** What the lag screen draws: data made safe for a terminal. */
@@ -35,19 +36,15 @@ export interface LagScreenFeedOptions {
   readonly lossAlarmMs: number;
 }
 
-const intervalsMs = [500, 1000, 2000, 5000, 10_000, 30_000, 60_000];
 const trendLength = 60;
 
 /** Turns looks into what the screen draws, and the screen's keys into another pace. */
-export class LagScreenFeed {
+export class LagScreenFeed extends PacedFeed<ScreenModel> {
   readonly #options: LagScreenFeedOptions;
-  readonly #listeners = new Set<() => void>();
   #trends: ReadonlyMap<string, readonly (number | null)[]> = new Map();
-  #model: ScreenModel;
 
   constructor(options: LagScreenFeedOptions) {
-    this.#options = options;
-    this.#model = {
+    super(options.pace, {
       title: escapeControls(options.title),
       observedAt: null,
       failure: null,
@@ -57,42 +54,13 @@ export class LagScreenFeed {
       partitionColumns,
       rows: [],
       notes: [],
-    };
+    });
+    this.#options = options;
   }
 
   /** A look that failed leaves the last one on the screen, marked as stale. */
   show(look: Look): void {
-    this.#update(look.kind === 'failed' ? { failure: escapeControls(look.error.message) } : this.#draw(look.report));
-  }
-
-  readonly current = (): ScreenModel => this.#model;
-
-  readonly subscribe = (listener: () => void): (() => void) => {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  };
-
-  readonly togglePause = (): void => {
-    const { pace } = this.#options;
-    pace.change({ paused: !pace.paused });
-    this.#update({ paused: pace.paused });
-  };
-
-  readonly changeInterval = (direction: 1 | -1): void => {
-    const { pace } = this.#options;
-    const next =
-      direction === 1
-        ? intervalsMs.find((ms) => ms > pace.intervalMs)
-        : intervalsMs.findLast((ms) => ms < pace.intervalMs);
-    pace.change({ intervalMs: next ?? pace.intervalMs });
-    this.#update({ interval: formatDuration(pace.intervalMs) });
-  };
-
-  #update(part: Partial<ScreenModel>): void {
-    this.#model = { ...this.#model, ...part };
-    for (const listener of this.#listeners) {
-      listener();
-    }
+    this.update(look.kind === 'failed' ? { failure: escapeControls(look.error.message) } : this.#draw(look.report));
   }
 
   #draw(report: LagReport): Partial<ScreenModel> {

@@ -3,6 +3,7 @@ import type { Look, Pace } from '../lib/offsets/follow.ts';
 import type { ReplicaProblem, ReplicaReport, StandbyReport } from '../lib/replication/report.ts';
 import { escapeControls } from './output/escape.ts';
 import type { Line, Span } from './output/text.ts';
+import { PacedFeed } from './paced-feed.ts';
 import { primaryLine, problemLines, standbyCells, standbyColumns, type ReplicaColumn } from './views/replica.ts';
 
 /** What the replica screen draws: data made safe for a terminal. */
@@ -25,19 +26,14 @@ interface ScreenRow {
   readonly details: readonly Span[];
 }
 
-const intervalsMs = [500, 1000, 2000, 5000, 10_000, 30_000, 60_000];
 const trendLength = 60;
 
 /** Turns looks into what the screen draws, and the screen's keys into another pace. */
-export class ReplicaScreenFeed {
-  readonly #pace: Pace;
-  readonly #listeners = new Set<() => void>();
+export class ReplicaScreenFeed extends PacedFeed<ScreenModel> {
   #trends: ReadonlyMap<string, readonly (number | null)[]> = new Map();
-  #model: ScreenModel;
 
   constructor({ title, pace }: { readonly title: string; readonly pace: Pace }) {
-    this.#pace = pace;
-    this.#model = {
+    super(pace, {
       title: escapeControls(title),
       observedAt: null,
       failure: null,
@@ -47,40 +43,12 @@ export class ReplicaScreenFeed {
       columns: standbyColumns,
       rows: [],
       problems: [],
-    };
+    });
   }
 
   /** A look that failed leaves the last one on the screen, marked as stale. */
   show(look: Look<ReplicaReport>): void {
-    this.#update(look.kind === 'failed' ? { failure: escapeControls(look.error.message) } : this.#draw(look.report));
-  }
-
-  readonly current = (): ScreenModel => this.#model;
-
-  readonly subscribe = (listener: () => void): (() => void) => {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  };
-
-  readonly togglePause = (): void => {
-    this.#pace.change({ paused: !this.#pace.paused });
-    this.#update({ paused: this.#pace.paused });
-  };
-
-  readonly changeInterval = (direction: 1 | -1): void => {
-    const next =
-      direction === 1
-        ? intervalsMs.find((ms) => ms > this.#pace.intervalMs)
-        : intervalsMs.findLast((ms) => ms < this.#pace.intervalMs);
-    this.#pace.change({ intervalMs: next ?? this.#pace.intervalMs });
-    this.#update({ interval: formatDuration(this.#pace.intervalMs) });
-  };
-
-  #update(part: Partial<ScreenModel>): void {
-    this.#model = { ...this.#model, ...part };
-    for (const listener of this.#listeners) {
-      listener();
-    }
+    this.update(look.kind === 'failed' ? { failure: escapeControls(look.error.message) } : this.#draw(look.report));
   }
 
   #draw(report: ReplicaReport): Partial<ScreenModel> {

@@ -4,7 +4,8 @@ import { parseByteRate, parseDuration, parseSize } from './units.ts';
 
 /**
  * The shape of kpipe.yaml. Durations become milliseconds, sizes bytes and rates bytes a second, with the unit in the
- * name of the type; connection URLs and passwords stay text here and become `Secret` in load.ts.
+ * name of the type; connection URLs and passwords stay text here and become `Secret` in load.ts. Longer than other files:
+ * it is the whole contract of one file, and is read from top to bottom beside it.
  */
 const durationMs = z.string().transform((text, context) => {
   const ms = parseDuration(text);
