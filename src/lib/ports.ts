@@ -283,6 +283,55 @@ export interface RecordTimeReader {
   close(): Promise<void>;
 }
 
+/** What was asked for, or why it is not known. */
+export type Sight<Value> =
+  | { readonly kind: 'known'; readonly value: Value }
+  | { readonly kind: 'unknown'; readonly reason: string };
+
+export interface GroupSight {
+  readonly group: string;
+  readonly description: Sight<GroupDescription>;
+  readonly committed: Sight<readonly CommittedOffset[]>;
+}
+
+export interface LogEnds {
+  readonly logStartOffset: bigint;
+  readonly highWatermark: bigint;
+}
+
+export interface TopicSight {
+  readonly name: string;
+  /** By number; unknown: the topic does not exist, or may not be seen. */
+  readonly partitions: Sight<ReadonlyMap<number, Sight<LogEnds>>>;
+  /** `retention.ms`, `retention.bytes` and `cleanup.policy`. */
+  readonly config: Sight<ReadonlyMap<string, string | null>>;
+}
+
+/**
+ * One look at many groups and the topics that they read. However many they are, each broker gets one request of a kind.
+ * What is refused of one, and what a broker that is away would have told, is not known, with the reason; only a cluster of
+ * which no broker answers is a failure: KPIPE_KAFKA_UNREACHABLE.
+ */
+export interface LagLook {
+  /** In the order of the names. */
+  groups(names: readonly string[]): Promise<readonly GroupSight[]>;
+  topics(names: readonly string[]): Promise<{ readonly clusterId: string; readonly topics: readonly TopicSight[] }>;
+  /** In the order of the questions. */
+  firstUnread(positions: readonly PartitionPosition[]): Promise<readonly FirstUnread[]>;
+  /** Brokers that should have answered and did not, each with what was the matter. */
+  readonly silent: readonly string[];
+  /** Requests sent to brokers since the look began. */
+  readonly requests: number;
+}
+
+/** Looks again and again over the same connections, one look after the other. */
+export interface LagReader {
+  look(): LagLook;
+  /** Of the groups that the cluster has. */
+  groupNames(): Promise<readonly string[]>;
+  close(): Promise<void>;
+}
+
 /** A row of `kpipe.consumer_offset`. */
 export interface StoredPosition extends PartitionPosition {
   readonly epoch: bigint;

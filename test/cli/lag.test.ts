@@ -48,6 +48,7 @@ const lag = (...args: readonly string[]) => kpipe(['lag', '--config', servers.co
 interface Document {
   readonly roles: readonly Readonly<Record<string, unknown>>[];
   readonly problems: readonly unknown[];
+  readonly cost: { readonly requests: number; readonly ms: number };
 }
 
 describe('kpipe lag', () => {
@@ -55,7 +56,17 @@ describe('kpipe lag', () => {
     const { code, stdout, stderr } = await lag('--json', '--for', '0s');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     const document = JSON.parse(stdout) as Document;
-    expect(Object.keys(document)).toEqual(['observedAt', 'clusterId', 'roles', 'notes', 'problems', 'unjudged']);
+    expect(Object.keys(document)).toEqual([
+      'observedAt',
+      'clusterId',
+      'roles',
+      'notes',
+      'cost',
+      'problems',
+      'unjudged',
+    ]);
+    expect(document.cost).toEqual({ requests: expect.any(Number) as number, ms: expect.any(Number) as number });
+    expect(document.cost.requests).toBeGreaterThan(0);
     expect(document.roles).toHaveLength(1);
     expect(document.roles[0]).toMatchObject({
       role: null,

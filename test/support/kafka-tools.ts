@@ -24,22 +24,48 @@ export function tool(mainClass: string, args: readonly string[], brokers = injec
   return running;
 }
 
-/** What `kafka-consumer-groups --describe` says: the current offset by `GROUP TOPIC PARTITION`. */
-export async function describedOffsets(...groups: readonly string[]): Promise<ReadonlyMap<string, string>> {
+/** A line of `kafka-consumer-groups --describe`. What it does not know, it writes as `-`. */
+export interface DescribedPartition {
+  readonly group: string;
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: string;
+  readonly logEnd: string;
+  readonly lag: string;
+  /** `clientId@host` of whoever reads it. */
+  readonly member: string;
+}
+
+/** What `kafka-consumer-groups --describe` says of the groups' partitions. */
+export async function describedPartitions(...groups: readonly string[]): Promise<readonly DescribedPartition[]> {
   const { stdout, stderr, code } = await tool('org.apache.kafka.tools.consumer.group.ConsumerGroupCommand', [
     '--describe',
     '--offsets',
     ...groups.flatMap((group) => ['--group', group]),
   ]).ended;
-  const offsets = stdout
+  const partitions = stdout
     .split('\n')
     .map((line) => line.trim().split(/\s+/))
     .filter(([group]) => group !== undefined && groups.includes(group))
-    .map(([group, topic, partition, offset]) => [`${group} ${topic} ${partition}`, offset ?? ''] as const);
-  if (code !== 0 || offsets.length === 0) {
+    .map(([group = '', topic = '', partition, offset = '', logEnd = '', lag = '', , host = '', clientId = '']) => ({
+      group,
+      topic,
+      partition: Number(partition),
+      offset,
+      logEnd,
+      lag,
+      member: `${clientId}@${host.replace(/^\//, '')}`,
+    }));
+  if (code !== 0 || partitions.length === 0) {
     throw new Error(`kafka-consumer-groups said nothing of ${groups.join(', ')} (exit ${code}): ${stdout}${stderr}`);
   }
-  return new Map(offsets);
+  return partitions;
+}
+
+/** Of that the current offset, by `GROUP TOPIC PARTITION`. */
+export async function describedOffsets(...groups: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  const partitions = await describedPartitions(...groups);
+  return new Map(partitions.map(({ group, topic, partition, offset }) => [`${group} ${topic} ${partition}`, offset]));
 }
 
 /** A console consumer, which is a member of its group until it has read so many records or is ended. */

@@ -252,7 +252,16 @@ export class SourceLab {
   }
 
   /** Nobody may read the topic, or by the group, from now on. */
-  async deny(what: 'topic' | 'group', name: string): Promise<void> {
+  deny(what: 'topic' | 'group', name: string): Promise<void> {
+    return this.#forbid(what, name, 'READ');
+  }
+
+  /** Nobody may do anything with it, or know of it, from now on. */
+  hide(what: 'topic' | 'group', name: string): Promise<void> {
+    return this.#forbid(what, name, 'ALL');
+  }
+
+  async #forbid(what: 'topic' | 'group', name: string, operation: 'READ' | 'ALL'): Promise<void> {
     const { default: kafkajs } = await import('kafkajs');
     const { AclOperationTypes: operations, AclPermissionTypes: permissions } = kafkajs;
     const acl = {
@@ -267,7 +276,7 @@ export class SourceLab {
     await admin.createAcls({
       acl: [
         { ...acl, operation: operations.ALL, permissionType: permissions.ALLOW },
-        { ...acl, operation: operations.READ, permissionType: permissions.DENY },
+        { ...acl, operation: operations[operation], permissionType: permissions.DENY },
       ],
     });
     await admin.disconnect();

@@ -70,7 +70,15 @@ const analytics = groupLag({
 });
 
 function report(roles: readonly GroupLag[], over: Partial<LagReport> = {}): LagReport {
-  return { observedAt: '2026-05-01T14:02:11.123Z', clusterId: 'MkU3OEVBNTcwNTJENDM2Qg', roles, notes: [], ...over };
+  const cost = { requests: 12, ms: 34 };
+  return {
+    observedAt: '2026-05-01T14:02:11.123Z',
+    clusterId: 'MkU3OEVBNTcwNTJENDM2Qg',
+    roles,
+    notes: [],
+    cost,
+    ...over,
+  };
 }
 
 interface Screen {

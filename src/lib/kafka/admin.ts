@@ -23,12 +23,13 @@ import { alterBrokerConfig, brokerConfig } from './broker-configs.ts';
 import { KafkaConnections } from './connections.ts';
 import { deleteRecords } from './delete-records.ts';
 import { electPreferred } from './elect-leaders.ts';
-import { callFailure, isConnectionLoss, isTransient, unreachable } from './failures.ts';
+import { callFailure, unreachable } from './failures.ts';
 import { commitOffsets, deleteGroup, forgetOffsets } from './group-changes.ts';
 import { committedOffsets, describeGroup, listGroups } from './group-requests.ts';
 import { listOffsets } from './offset-requests.ts';
 import { partitionSizes, replicaSizes } from './partition-sizes.ts';
 import { listReassignments, reassign } from './reassignments.ts';
+import { repeatWhileMoving } from './repeat.ts';
 import * as topics from './topic-requests.ts';
 import { kafkaRelease } from './versions.ts';
 
@@ -68,9 +69,6 @@ export async function withKafkaAdmin<Result>(
     await admin.close();
   }
 }
-
-const firstPauseMs = 50;
-const longestPauseMs = 500;
 
 /**
  * ClusterAdmin by single requests on @platformatic/kafka's connections. Its Admin class is not used: non-strict
@@ -221,25 +219,11 @@ class PlatformaticAdmin implements KafkaAdmin {
     const until = performance.now() + this.#deadlineMs;
     const timer = setTimeout(() => expiry.reject(this.#silent(what)), this.#deadlineMs);
     try {
-      return await Promise.race([this.#repeat(attempt, until), expiry.promise]);
+      return await Promise.race([repeatWhileMoving(() => attempt(this.#connections), until), expiry.promise]);
     } catch (error) {
       throw callFailure(what, error, where);
     } finally {
       clearTimeout(timer);
-    }
-  }
-
-  async #repeat<Result>(attempt: (kafka: KafkaConnections) => Promise<Result>, until: number): Promise<Result> {
-    for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
-      try {
-        return await attempt(this.#connections);
-      } catch (error) {
-        const worthwhile = isTransient(error) || isConnectionLoss(error);
-        if (!worthwhile || performance.now() + pauseMs >= until) {
-          throw error;
-        }
-        await new Promise((resolve) => setTimeout(resolve, pauseMs * (0.5 + Math.random() / 2)));
-      }
     }
   }
 

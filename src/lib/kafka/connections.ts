@@ -31,6 +31,7 @@ export class KafkaConnections {
   readonly #options: KafkaClientOptions;
   readonly #open = new Map<string, Promise<BrokerConnection>>();
   readonly #made = new Set<Connection>();
+  #requests = 0;
   #closed = false;
 
   private constructor(driver: KafkaDriver, config: KafkaConfig, options: KafkaClientOptions) {
@@ -44,6 +45,11 @@ export class KafkaConnections {
     const connectTimeoutMs = Math.min(config.connectTimeout, requestTimeoutMs);
     const options = kafkaClientOptions(config, { connectTimeoutMs, requestTimeoutMs });
     return new KafkaConnections(await import('@platformatic/kafka'), config, options);
+  }
+
+  /** Requests sent so far, to all brokers: each one's versions are one, too; what TLS and SASL exchange is not counted. */
+  get requests(): number {
+    return this.#requests;
   }
 
   /** Any broker that answers. @throws KPIPE_KAFKA_UNREACHABLE naming each broker and its failure */
@@ -104,6 +110,7 @@ export class KafkaConnections {
     connection.on('error', () => undefined);
     connection.once('close', () => this.#made.delete(connection));
     await connection.connect(address.host, address.port);
+    this.#requests += 1;
     const versions = await this.driver.apiVersionsV3.api.async(connection, 'kpipe', '1');
     return { connection, versions };
   }
@@ -128,6 +135,7 @@ export class KafkaConnections {
         },
       );
     }
+    this.#requests += 1;
     return api.async(broker.connection, ...args);
   }
 

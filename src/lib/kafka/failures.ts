@@ -33,7 +33,20 @@ const transient = new Set([
 
 export function isTransient(error: unknown): boolean {
   const refusals = refusalsOf(error);
-  return refusals.length > 0 && refusals.every(({ id }) => transient.has(id));
+  return refusals.length > 0 && refusals.every(isMoving);
+}
+
+/** It may be gone with the next attempt. */
+export function isMoving({ id }: BrokerRefusal): boolean {
+  return transient.has(id);
+}
+
+/** A refusal of one part of an answer, as a phrase; `what` as in `no right to read topic t`. */
+export function refusalText({ id, message }: BrokerRefusal, what: string): string {
+  if (id.endsWith('AUTHORIZATION_FAILED')) {
+    return `no right to ${what} (${id})`;
+  }
+  return message === '' ? `Kafka says ${id}` : `Kafka says ${id}: ${message}`;
 }
 
 /** The connection went away under the request (not: could not be made). */

@@ -1,5 +1,5 @@
 import type { CommittedOffset, GroupDescription, TopicPartition } from '../ports.ts';
-import { understands, type BrokerConnection, type KafkaConnections } from './connections.ts';
+import { understands, type BrokerConnection, type KafkaConnections, type KafkaDriver } from './connections.ts';
 import { refusalsOf } from './failures.ts';
 import { metadata } from './topic-requests.ts';
 
@@ -56,22 +56,7 @@ async function describeConsumerGroup(
   try {
     const response = await kafka.request(broker, [api], [group], false);
     const found = response.groups[0];
-    return found === undefined
-      ? undefined
-      : {
-          group,
-          protocol: 'consumer',
-          state: found.groupState,
-          members: found.members.map((member) => ({
-            memberId: member.memberId,
-            instanceId: member.instanceId ?? null,
-            clientId: member.clientId,
-            host: member.clientHost.replace(/^\//, ''),
-            assignment: member.assignment.topicPartitions.flatMap(({ topicName, partitions }) =>
-              partitions.map((partition) => ({ topic: topicName, partition })),
-            ),
-          })),
-        };
+    return found === undefined ? undefined : consumerGroup(found);
   } catch (error) {
     const refusals = refusalsOf(error);
     if (refusals.length > 0 && refusals.every(({ id }) => notItsOwn.has(id))) {
@@ -81,6 +66,28 @@ async function describeConsumerGroup(
   }
 }
 
+type Described<Request extends 'consumerGroupDescribeV0' | 'describeGroupsV5'> = Awaited<
+  ReturnType<KafkaDriver[Request]['api']['async']>
+>['groups'][number];
+
+/** A group of KIP-848 out of an answer without an error. */
+export function consumerGroup(found: Described<'consumerGroupDescribeV0'>): GroupDescription {
+  return {
+    group: found.groupId,
+    protocol: 'consumer',
+    state: found.groupState,
+    members: found.members.map((member) => ({
+      memberId: member.memberId,
+      instanceId: member.instanceId ?? null,
+      clientId: member.clientId,
+      host: member.clientHost.replace(/^\//, ''),
+      assignment: member.assignment.topicPartitions.flatMap(({ topicName, partitions }) =>
+        partitions.map((partition) => ({ topic: topicName, partition })),
+      ),
+    })),
+  };
+}
+
 async function describeClassicGroup(
   kafka: KafkaConnections,
   broker: BrokerConnection,
@@ -88,11 +95,16 @@ async function describeClassicGroup(
 ): Promise<GroupDescription> {
   const response = await kafka.request(broker, [kafka.driver.describeGroupsV5.api], [group], false);
   const found = response.groups[0];
-  if (found === undefined || found.groupState === 'Dead') {
-    return { group, protocol: null, state: 'Dead', members: [] };
+  return found === undefined ? deadGroup(group) : classicGroup(kafka, found);
+}
+
+/** A classic group out of an answer without an error; Kafka says Dead of what it does not know. */
+export function classicGroup(kafka: KafkaConnections, found: Described<'describeGroupsV5'>): GroupDescription {
+  if (found.groupState === 'Dead') {
+    return deadGroup(found.groupId);
   }
   return {
-    group,
+    group: found.groupId,
     protocol: 'classic',
     state: found.groupState,
     members: found.members.map((member) => ({
@@ -103,6 +115,10 @@ async function describeClassicGroup(
       assignment: found.protocolType === 'consumer' ? classicAssignment(kafka, member.memberAssignment) : [],
     })),
   };
+}
+
+function deadGroup(group: string): GroupDescription {
+  return { group, protocol: null, state: 'Dead', members: [] };
 }
 
 /** A member's own bytes: another client may have written anything, which is no reason not to show the group. */
@@ -124,18 +140,7 @@ export async function committedOffsets(kafka: KafkaConnections, group: string): 
   try {
     const versions = [driver.offsetFetchV9.api, driver.offsetFetchV8.api];
     const response = await kafka.request(broker, versions, [request], false);
-    return response.groups
-      .flatMap(({ topics }) => topics)
-      .flatMap(({ name, partitions }) =>
-        partitions
-          .filter(({ committedOffset }) => committedOffset >= 0n)
-          .map(({ partitionIndex, committedOffset, metadata: text }) => ({
-            topic: name,
-            partition: partitionIndex,
-            offset: committedOffset,
-            metadata: text ?? '',
-          })),
-      );
+    return response.groups.flatMap(({ topics }) => committedBy(topics));
   } catch (error) {
     const refusals = refusalsOf(error);
     if (refusals.length > 0 && refusals.every(({ id }) => id === 'GROUP_ID_NOT_FOUND')) {
@@ -143,4 +148,21 @@ export async function committedOffsets(kafka: KafkaConnections, group: string): 
     }
     throw error;
   }
+}
+
+type CommittedTopic = Awaited<
+  ReturnType<KafkaDriver['offsetFetchV9']['api']['async']>
+>['groups'][number]['topics'][number];
+
+export function committedBy(topics: readonly CommittedTopic[]): readonly CommittedOffset[] {
+  return topics.flatMap(({ name, partitions }) =>
+    partitions
+      .filter(({ committedOffset }) => committedOffset >= 0n)
+      .map(({ partitionIndex, committedOffset, metadata: text }) => ({
+        topic: name,
+        partition: partitionIndex,
+        offset: committedOffset,
+        metadata: text ?? '',
+      })),
+  );
 }

@@ -1,6 +1,7 @@
 import { KpipeError } from '../errors.ts';
-import type { OffsetAnswer, OffsetQuery, TopicPartition } from '../ports.ts';
-import type { KafkaConnections } from './connections.ts';
+import { partitionKey, type OffsetAnswer, type OffsetQuery, type TopicPartition } from '../ports.ts';
+import { answered, partly, type Answered } from './answers.ts';
+import type { BrokerConnection, KafkaConnections, KafkaDriver } from './connections.ts';
 import { metadata } from './topic-requests.ts';
 
 const latest = -1n;
@@ -24,20 +25,9 @@ export async function listOffsets(
   const timestamp = timestampOf(query);
   const isolation = query === 'lastStable' ? readCommitted : readUncommitted;
   const byLeader = await groupByLeader(kafka, partitions);
-  const { driver } = kafka;
-  const versions = [driver.listOffsetsV9.api, driver.listOffsetsV8.api, driver.listOffsetsV7.api];
   const answers = await Promise.all(
     [...byLeader].map(async ([leader, wanted]) => {
-      const topics = Map.groupBy(wanted, ({ topic }) => topic);
-      const request = [...topics].map(([name, ofTopic]) => ({
-        name,
-        partitions: ofTopic.map(({ partition }) => ({
-          partitionIndex: partition,
-          currentLeaderEpoch: noEpoch,
-          timestamp,
-        })),
-      }));
-      const response = await kafka.request(await kafka.to(leader), versions, noReplica, isolation, request);
+      const response = await requestOffsets(kafka, await kafka.to(leader), wanted, { timestamp, isolation });
       return response.topics.flatMap((topic) =>
         topic.partitions.map((answer) => ({
           topic: topic.name,
@@ -50,6 +40,47 @@ export async function listOffsets(
     }),
   );
   return inOrderOf(partitions, answers.flat());
+}
+
+type OffsetsResponse = Awaited<ReturnType<KafkaDriver['listOffsetsV9']['api']['async']>>;
+
+/** One ListOffsets of all these partitions, which the broker leads. */
+function requestOffsets(
+  kafka: KafkaConnections,
+  broker: BrokerConnection,
+  partitions: readonly TopicPartition[],
+  { timestamp, isolation }: { readonly timestamp: bigint; readonly isolation: 0 | 1 },
+): Promise<OffsetsResponse> {
+  const { driver } = kafka;
+  const versions = [driver.listOffsetsV9.api, driver.listOffsetsV8.api, driver.listOffsetsV7.api];
+  const request = [...Map.groupBy(partitions, ({ topic }) => topic)].map(([name, ofTopic]) => ({
+    name,
+    partitions: ofTopic.map(({ partition }) => ({
+      partitionIndex: partition,
+      currentLeaderEpoch: noEpoch,
+      timestamp,
+    })),
+  }));
+  return kafka.request(broker, versions, noReplica, isolation, request);
+}
+
+/** Where logs begin or end, by `partitionKey`; the broker leads them, or says that it does not. */
+export async function logEndsAt(
+  kafka: KafkaConnections,
+  broker: BrokerConnection,
+  partitions: readonly TopicPartition[],
+  query: 'earliest' | 'latest',
+): Promise<ReadonlyMap<string, Answered<bigint>>> {
+  const asked = { timestamp: timestampOf(query), isolation: readUncommitted } as const;
+  const { topics } = await partly(requestOffsets(kafka, broker, partitions, asked));
+  return new Map(
+    topics.flatMap(({ name, partitions: ofTopic }) =>
+      ofTopic.map((answer) => [
+        partitionKey({ topic: name, partition: answer.partitionIndex }),
+        answered(kafka, answer, () => answer.offset),
+      ]),
+    ),
+  );
 }
 
 function timestampOf(query: OffsetQuery): bigint {

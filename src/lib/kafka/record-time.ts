@@ -1,8 +1,9 @@
 import type { KafkaConfig } from '../config/load.ts';
 import { messageOf } from '../errors.ts';
 import { partitionKey, type FirstUnread, type PartitionPosition, type RecordTimeReader } from '../ports.ts';
-import { KafkaConnections } from './connections.ts';
 import { withDeadline } from '../deadline.ts';
+import { KafkaConnections, type MetadataResponse } from './connections.ts';
+import { refusalText } from './failures.ts';
 import { fetchBytes, type FetchBounds, type FetchedBytes } from './fetch-request.ts';
 import { firstVisibleRecord } from './record-scan.ts';
 import { metadata } from './topic-requests.ts';
@@ -20,10 +21,11 @@ type Found = Extract<FirstUnread, { kind: 'record' }>;
 
 /** Opens a reader of record timestamps; connects with the first call. The caller closes it. */
 export async function openRecordTimeReader(config: KafkaConfig, deadlineMs = 5000): Promise<RecordTimeReader> {
-  return new PlatformaticRecordTimeReader(await KafkaConnections.prepare(config, deadlineMs), deadlineMs);
+  return new RecordTimes(await KafkaConnections.prepare(config, deadlineMs), deadlineMs);
 }
 
-class PlatformaticRecordTimeReader implements RecordTimeReader {
+/** Record timestamps over connections that may be others' too; whoever made them closes them. */
+export class RecordTimes implements RecordTimeReader {
   readonly #kafka: KafkaConnections;
   readonly #deadlineMs: number;
   /** By partition and position, oldest first. */
@@ -34,7 +36,11 @@ class PlatformaticRecordTimeReader implements RecordTimeReader {
     this.#deadlineMs = deadlineMs;
   }
 
-  async firstUnread(positions: readonly PartitionPosition[]): Promise<readonly FirstUnread[]> {
+  /** @param leaders the cluster's metadata, where it is known already */
+  async firstUnread(
+    positions: readonly PartitionPosition[],
+    leaders?: MetadataResponse,
+  ): Promise<readonly FirstUnread[]> {
     const answers = new Map<string, FirstUnread>();
     for (const asked of positions) {
       const kept = this.#kept.get(keyOf(asked));
@@ -49,7 +55,7 @@ class PlatformaticRecordTimeReader implements RecordTimeReader {
       }
     };
     try {
-      await withDeadline(this.#search(open, answers), this.#deadlineMs, 'the records were not read');
+      await withDeadline(this.#search(open, answers, leaders), this.#deadlineMs, 'the records were not read');
     } catch (error) {
       giveUp(messageOf(error));
     }
@@ -78,26 +84,35 @@ class PlatformaticRecordTimeReader implements RecordTimeReader {
   }
 
   /** One round of batched requests, a broker each; then single ones for the partitions that need more. */
-  async #search(open: readonly PartitionPosition[], answers: Map<string, FirstUnread>): Promise<void> {
+  async #search(
+    open: readonly PartitionPosition[],
+    answers: Map<string, FirstUnread>,
+    known: MetadataResponse | undefined,
+  ): Promise<void> {
     if (open.length === 0) {
       return;
     }
-    const leaders = await this.#leaders(open, answers);
-    await Promise.all(
-      [...leaders].flatMap(([address, asked]) =>
+    const names = [...new Set(open.map(({ topic }) => topic))];
+    const leaders = this.#leaders(open, answers, known ?? (await metadata(this.#kafka, { names })));
+    await Promise.all([...leaders].map(([address, asked]) => this.#searchAt(address, asked, answers)));
+  }
+
+  /** What one broker leads. That it does not answer is a word about these partitions only. */
+  async #searchAt(address: Address, asked: readonly Question[], answers: Map<string, FirstUnread>): Promise<void> {
+    try {
+      await Promise.all(
         oneOfEachPartition(asked).map(async (questions) => {
-          const more = await this.#round(
-            address,
-            questions.map((question) => ({ question, from: question.position })),
-            wide,
-            answers,
-          );
-          for (const search of more) {
+          const searches = questions.map((question) => ({ question, from: question.position }));
+          for (const search of await this.#round(address, searches, wide, answers)) {
             await this.#searchOne(address, search, answers);
           }
         }),
-      ),
-    );
+      );
+    } catch (error) {
+      for (const question of asked.filter((each) => !answers.has(keyOf(each)))) {
+        answers.set(keyOf(question), { kind: 'unknown', reason: messageOf(error) });
+      }
+    }
   }
 
   async #searchOne(address: Address, search: Search, answers: Map<string, FirstUnread>): Promise<void> {
@@ -140,7 +155,7 @@ class PlatformaticRecordTimeReader implements RecordTimeReader {
   #outcome(from: bigint, answer: FetchedBytes): Outcome {
     if (answer.errorCode !== 0) {
       const name = this.#kafka.driver.protocolErrorsCodesById[answer.errorCode] ?? `error ${answer.errorCode}`;
-      return { kind: 'unknown', reason: `Kafka says ${name}` };
+      return { kind: 'unknown', reason: refusalText({ id: name, message: '' }, `read topic ${answer.topic}`) };
     }
     const found = firstVisibleRecord(Buffer.concat(answer.batches), from, answer.aborted);
     switch (found.kind) {
@@ -158,20 +173,28 @@ class PlatformaticRecordTimeReader implements RecordTimeReader {
     }
   }
 
-  async #leaders(
+  #leaders(
     open: readonly PartitionPosition[],
     answers: Map<string, FirstUnread>,
-  ): Promise<ReadonlyMap<Address, readonly Question[]>> {
-    const { brokers, topics } = await metadata(this.#kafka, { names: [...new Set(open.map(({ topic }) => topic))] });
+    { brokers, topics }: MetadataResponse,
+  ): ReadonlyMap<Address, readonly Question[]> {
+    const brokerOf = new Map(brokers.map((broker) => [broker.nodeId, broker]));
+    const topicOf = new Map(
+      topics.map(({ name, topicId, partitions }) => {
+        const leaders = partitions.map(({ partitionIndex, leaderId }) => [partitionIndex, leaderId] as const);
+        return [name, { topicId, leaders: new Map(leaders) }];
+      }),
+    );
     const groups = new Map<Address, Question[]>();
     for (const question of open) {
-      const topic = topics.find(({ name }) => name === question.topic);
-      const leaderId = topic?.partitions.find(({ partitionIndex }) => partitionIndex === question.partition)?.leaderId;
-      const leader = brokers.find(({ nodeId }) => nodeId === leaderId);
+      const topic = topicOf.get(question.topic);
+      const leader = brokerOf.get(topic?.leaders.get(question.partition) ?? -1);
       if (leader === undefined || topic === undefined) {
         answers.set(keyOf(question), { kind: 'unknown', reason: 'the partition has no leader' });
       } else {
-        groups.set(leader, [...(groups.get(leader) ?? []), { ...question, topicId: topic.topicId }]);
+        const asked = groups.get(leader) ?? [];
+        asked.push({ ...question, topicId: topic.topicId });
+        groups.set(leader, asked);
       }
     }
     return groups;

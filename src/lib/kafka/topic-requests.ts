@@ -1,11 +1,12 @@
 import type { ClusterDescription, ConfigAlteration, NewTopic, TopicConfigEntry, TopicDescription } from '../ports.ts';
+import { partly } from './answers.ts';
 import type { BrokerConnection, KafkaConnections, MetadataResponse } from './connections.ts';
 import { refusalsOf } from './failures.ts';
 
 /** Requests about topics. Whatever a broker refuses is thrown as the driver throws it. */
 
 /** Error code of a topic that does not exist. */
-const unknownTopic = 3;
+export const unknownTopic = 3;
 
 interface MetadataOptions {
   /** null: every topic. Empty: none, only the cluster. */
@@ -15,30 +16,29 @@ interface MetadataOptions {
 
 /** Cluster metadata; topics that don't exist are left out. Never creates a topic, whatever the broker's default is. */
 export async function metadata(kafka: KafkaConnections, options: MetadataOptions): Promise<MetadataResponse> {
-  const { driver } = kafka;
-  const broker = await kafka.any();
-  const names = options.names === null ? null : [...options.names];
-  const versions = [driver.metadataV12.api, driver.metadataV11.api, driver.metadataV10.api];
+  const request = requestMetadata(kafka, await kafka.any(), options);
   try {
-    return await kafka.request(broker, versions, names, false, options.rights ?? false);
+    return await request;
   } catch (error) {
     const refusals = refusalsOf(error);
-    const response = responseOf(error);
     // LEADER_NOT_AVAILABLE is a state to be shown (leader -1), not a failure to look.
-    if (
-      response === undefined ||
-      !refusals.every(({ id }) => id === 'UNKNOWN_TOPIC_OR_PARTITION' || id === 'LEADER_NOT_AVAILABLE')
-    ) {
+    if (!refusals.every(({ id }) => id === 'UNKNOWN_TOPIC_OR_PARTITION' || id === 'LEADER_NOT_AVAILABLE')) {
       throw error;
     }
+    const response = await partly(request);
     return { ...response, topics: response.topics.filter((topic) => topic.errorCode !== unknownTopic) };
   }
 }
 
-function responseOf(error: unknown): MetadataResponse | undefined {
-  return typeof error === 'object' && error !== null && 'response' in error
-    ? (error.response as MetadataResponse)
-    : undefined;
+/** The same of one broker, as it answers: each topic and partition has an error code. */
+export function requestMetadata(
+  kafka: KafkaConnections,
+  broker: BrokerConnection,
+  { names, rights = false }: MetadataOptions,
+): Promise<MetadataResponse> {
+  const { driver } = kafka;
+  const versions = [driver.metadataV12.api, driver.metadataV11.api, driver.metadataV10.api];
+  return kafka.request(broker, versions, names === null ? null : [...names], false, rights);
 }
 
 export async function describeCluster(kafka: KafkaConnections): Promise<ClusterDescription> {

@@ -11,6 +11,14 @@ export interface LagReport {
   readonly clusterId: string;
   readonly roles: readonly GroupLag[];
   readonly notes: readonly string[];
+  readonly cost: LookCost;
+}
+
+/** What the look took. The first one of a command also makes the connections. */
+export interface LookCost {
+  /** Requests sent to Kafka's brokers. */
+  readonly requests: number;
+  readonly ms: number;
 }
 
 export interface LagFigures {

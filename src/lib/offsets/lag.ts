@@ -5,7 +5,7 @@ import { partitionLag } from './partition-lag.ts';
 import { worstStatus, type Judgement } from './status.ts';
 
 /** Judges what was seen, with what was seen before. Pure: the clock is in the observation. */
-export function calculateLag(seen: LagObservation, history: LagHistory, judgement: Judgement): LagReport {
+export function calculateLag(seen: LagObservation, history: LagHistory, judgement: Judgement): Omit<LagReport, 'cost'> {
   return {
     observedAt: new Date(seen.observedAtMs).toISOString(),
     clusterId: seen.clusterId,

@@ -1,6 +1,6 @@
 import type { Config } from '../config/load.ts';
 import { KpipeError } from '../errors.ts';
-import type { ClusterAdmin } from '../ports.ts';
+import type { LagReader } from '../ports.ts';
 import { nearestName } from '../config/nearest.ts';
 import { evaluateFailOn, type FailCondition, type LagProblem } from './fail-on.ts';
 import { followLag, Pace, type Look } from './follow.ts';
@@ -45,21 +45,21 @@ export async function lookAtLag(
     }
     signal.throwIfAborted();
     const last = report ?? (await watch.look());
-    await refuseMissingGroup(last, sources.admin);
+    await refuseMissingGroup(last, sources.reader);
     const { failed, unjudged } = evaluateFailOn(options.conditions, last.roles);
     return { ...last, problems: failed, unjudged };
   });
 }
 
 /** A role that never ran is shown; a group that somebody typed and that does not exist is a mistake. */
-async function refuseMissingGroup(report: LagReport, admin: ClusterAdmin): Promise<void> {
+async function refuseMissingGroup(report: LagReport, reader: LagReader): Promise<void> {
   const missing = report.roles.find(
     (group) => group.role === null && group.state === 'Dead' && group.partitions.length === 0,
   );
   if (missing === undefined) {
     return;
   }
-  const groups = (await admin.listGroups()).map(({ group }) => group);
+  const groups = await reader.groupNames();
   const nearest = nearestName(missing.group, groups);
   throw new KpipeError('KPIPE_GROUP_MISSING', `there is no consumer group ${missing.group}`, {
     next:

@@ -13,6 +13,8 @@ export interface LagObservation {
   readonly topics: ReadonlyMap<string, TopicRetention>;
   /** What could not be seen, for the operator: `PostgreSQL is unreachable: …`. */
   readonly notes: readonly string[];
+  /** Sent to Kafka's brokers for it. */
+  readonly requests: number;
 }
 
 export interface GroupObservation {
@@ -40,6 +42,8 @@ export interface PartitionObservation extends TopicPartition {
   readonly positionProblem: string | null;
   readonly highWatermark: bigint | null;
   readonly logStartOffset: bigint | null;
+  /** Why the log's start and end are null. */
+  readonly logProblem: string | null;
   /** null: nothing lies between the position and the high watermark, or it was not looked at. */
   readonly firstUnread: FirstUnread | null;
   /** Who reads the partition now: `clientId@host`. */

@@ -23,9 +23,9 @@ const known = <T>(value: T): Known<T> => ({ value, reason: null });
 const notKnown = (reason: string): { readonly value: null; readonly reason: string } => ({ value: null, reason });
 
 function lagRecordsOf(partition: PartitionObservation): Known<number> {
-  const { position, highWatermark, logStartOffset, firstUnread } = partition;
+  const { position, highWatermark, logStartOffset, logProblem, firstUnread } = partition;
   if (highWatermark === null || logStartOffset === null) {
-    return notKnown('the log cannot be read');
+    return notKnown(logProblem ?? 'the log cannot be read');
   }
   if (position === null) {
     // Nothing was ever read, but nothing is there to be read either.

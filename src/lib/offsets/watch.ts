@@ -1,6 +1,5 @@
 import type { Config } from '../config/load.ts';
-import { openKafkaAdmin } from '../kafka/admin.ts';
-import { openRecordTimeReader } from '../kafka/record-time.ts';
+import { openLagReader } from '../kafka/lag-reader.ts';
 import { createPositionReader } from '../postgres/positions.ts';
 import { historyKey, noHistory, remember, type LagHistory } from './history.ts';
 import type { LagReport } from './lag-report.ts';
@@ -15,13 +14,12 @@ export async function withLagSources<Result>(
   config: Config,
   work: (sources: LagSources) => Promise<Result>,
 ): Promise<Result> {
-  const admin = await openKafkaAdmin(config.kafka);
-  const records = await openRecordTimeReader(config.kafka);
+  const reader = await openLagReader(config.kafka);
   const positions = config.postgres === undefined ? null : createPositionReader(config.postgres);
   try {
-    return await work({ admin, records, positions, now: Date.now });
+    return await work({ reader, positions, now: Date.now });
   } finally {
-    await Promise.all([admin.close(), records.close(), positions?.close()]);
+    await Promise.all([reader.close(), positions?.close()]);
   }
 }
 
@@ -40,6 +38,7 @@ export class LagWatch {
 
   /** @throws KPIPE_KAFKA_UNREACHABLE; the next look may find it again */
   async look(): Promise<LagReport> {
+    const startedAt = performance.now();
     const seen = await observeLag(this.#targets, this.#sources);
     this.#history = remember(
       this.#history,
@@ -47,7 +46,8 @@ export class LagWatch {
       (group, partition) => this.#lagOf(group.group, partition, seen.observedAtMs),
       this.#judgement,
     );
-    return calculateLag(seen, this.#history, this.#judgement);
+    const report = calculateLag(seen, this.#history, this.#judgement);
+    return { ...report, cost: { requests: seen.requests, ms: Math.round(performance.now() - startedAt) } };
   }
 
   #lagOf(group: string, partition: PartitionObservation, nowMs: number): Lag | null {

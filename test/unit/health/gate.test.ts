@@ -18,7 +18,13 @@ import { groupLag } from '../offsets/lag-fixtures.ts';
 import { atMs, cluster, topic } from './cluster-fixtures.ts';
 
 const alerts = { time: 60_000, lossIn: 3_600_000 };
-const lag = (...roles: readonly GroupLag[]): LagReport => ({ observedAt: '', clusterId: 'c', roles, notes: [] });
+const lag = (...roles: readonly GroupLag[]): LagReport => ({
+  observedAt: '',
+  clusterId: 'c',
+  roles,
+  notes: [],
+  cost: { requests: 12, ms: 34 },
+});
 
 /** A group of one partition, as far as the gate looks at it. */
 function behind(over: Partial<GroupLag>): GroupLag {

@@ -17,7 +17,13 @@ import { groupLag } from '../offsets/lag-fixtures.ts';
 const lines = async (samples: readonly Sample[]): Promise<readonly string[]> =>
   (await renderSamples(samples)).text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
 
-const report = (...roles: readonly GroupLag[]): LagReport => ({ observedAt: '', clusterId: 'c', roles, notes: [] });
+const report = (...roles: readonly GroupLag[]): LagReport => ({
+  observedAt: '',
+  clusterId: 'c',
+  roles,
+  notes: [],
+  cost: { requests: 12, ms: 34 },
+});
 
 function withPartitions(count: number, over: Partial<GroupLag> = {}): GroupLag {
   const group = groupLag({ lagRecords: 5, ...over });

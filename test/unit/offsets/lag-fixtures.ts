@@ -39,6 +39,7 @@ export function partition(over: Partial<PartitionObservation> = {}): PartitionOb
     positionProblem: null,
     highWatermark: 1000n,
     logStartOffset: 0n,
+    logProblem: null,
     firstUnread: { kind: 'record', offset: 400n, timestampMs: nowMs - 60_000, exact: true },
     member: 'shop@10.0.0.1',
     ...over,
@@ -69,6 +70,7 @@ export function observation(groups: readonly GroupObservation[], over: Partial<L
     groups,
     topics: new Map([['events', { retentionMs: 7 * day, retentionBytes: -1, expires: true }]]),
     notes: [],
+    requests: 12,
     ...over,
   };
 }
