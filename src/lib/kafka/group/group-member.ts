@@ -2,6 +2,7 @@ import type { KafkaConfig } from '../../config/load.ts';
 import { withDeadline } from '../../deadline.ts';
 import { KpipeError } from '../../errors.ts';
 import type { Assignment, SourceListener } from '../../ports.ts';
+import { isTransient } from '../failures.ts';
 import { chooseProtocol, type GroupProtocol } from './choose-protocol.ts';
 import { ClassicMembership } from './classic-membership.ts';
 import { AssignmentCommits } from './commits.ts';
@@ -80,10 +81,10 @@ export class GroupMember {
     }
     this.#watch = watch;
     const { protocol: wanted } = this.#config.group;
-    const protocol =
-      wanted === 'auto'
-        ? await chooseProtocol(this.#coordinator.anyBroker, this.#options.group, this.#config.sessionTimeout)
-        : wanted;
+    const protocol = wanted === 'auto' ? await this.#choose() : wanted;
+    if (protocol === null) {
+      return;
+    }
     try {
       await this.#runAs(protocol, watch.topicId, holdings);
     } catch (error) {
@@ -118,10 +119,21 @@ export class GroupMember {
   /** Null: it was stopped meanwhile. */
   async #watchTopic(onFailed: (error: unknown) => void): Promise<TopicWatch | null> {
     const events = { grown: () => this.#membership?.topicGrew(), failed: onFailed };
+    return this.#patiently(() => TopicWatch.start(this.#coordinator.anyBroker, this.#options.topic, events));
+  }
+
+  /** A cluster that nobody has used yet makes its coordinators when they are first asked for. Null: as above. */
+  async #choose(): Promise<GroupProtocol | null> {
+    const { anyBroker } = this.#coordinator;
+    return this.#patiently(() => chooseProtocol(anyBroker, this.#options.group, this.#config.sessionTimeout));
+  }
+
+  /** Null: it was stopped meanwhile. */
+  async #patiently<Result>(attempt: () => Promise<Result>): Promise<Result | null> {
     const deadline = Date.now() + startPatienceMs;
     while (!this.#stopped) {
       try {
-        return await TopicWatch.start(this.#coordinator.anyBroker, this.#options.topic, events);
+        return await attempt();
       } catch (error) {
         if (Date.now() > deadline || !isPassing(error)) {
           throw error;
@@ -152,7 +164,7 @@ export class GroupMember {
 }
 
 function isPassing(error: unknown): boolean {
-  return (
-    error instanceof KpipeError && (error.code === 'KPIPE_TOPIC_MISSING' || error.code === 'KPIPE_KAFKA_UNREACHABLE')
-  );
+  return error instanceof KpipeError
+    ? error.code === 'KPIPE_TOPIC_MISSING' || error.code === 'KPIPE_KAFKA_UNREACHABLE'
+    : isTransient(error);
 }
