@@ -16,17 +16,31 @@ function stat(pid) {
 
 /** A process, its live descendants, and what those that ended had used. */
 export function cpuSeconds(pid) {
-  const children = new Map();
-  for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
-    const parent = Number(stat(name)?.[1] ?? -1);
-    children.set(parent, [...(children.get(parent) ?? []), Number(name)]);
+  // Who ends between two readings is in neither, or in both: then it is all read again.
+  for (;;) {
+    const before = family(pid);
+    const ticks = before.reduce((sum, fields) => sum + [11, 12, 13, 14].reduce((of, at) => of + Number(fields[at]), 0), 0);
+    const after = family(pid);
+    if (idsOf(before) === idsOf(after)) {
+      return ticks / ticksPerSecond;
+    }
   }
-  const ticks = (of) => {
-    const fields = stat(of);
-    const own = fields === null ? 0 : [11, 12, 13, 14].reduce((sum, at) => sum + Number(fields[at]), 0);
-    return (children.get(of) ?? []).reduce((sum, child) => sum + ticks(child), own);
-  };
-  return ticks(pid) / ticksPerSecond;
+}
+
+/** The stat fields of a process and of its live descendants; the first is the state, the second the parent. */
+function family(pid) {
+  const all = readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .flatMap((entry) => {
+      const fields = stat(entry);
+      return fields === null ? [] : [{ id: Number(entry), parent: Number(fields[1]), fields }];
+    });
+  const of = (id) => all.filter(({ parent }) => parent === id).flatMap((child) => [child, ...of(child.id)]);
+  return [...all.filter(({ id }) => id === pid), ...of(pid)].map(({ id, fields }) => Object.assign(fields, { id }));
+}
+
+function idsOf(processes) {
+  return processes.map(({ id }) => id).join();
 }
 
 function peakRssMb(pid) {
