@@ -123,16 +123,17 @@ export function createEventEncoder(): EncodeEvent {
     encoder.timestamptz(event.recordTimeMs, 0);
     encoder.int8(event.offset);
     encoder.int4(partition);
-    encoder.bytes(event.source);
-    encoder.bytes(event.id);
-    encoder.bytes(event.type);
+    encoder.span(event.source);
+    encoder.span(event.id);
+    encoder.span(event.type);
     encoder.text(topic);
-    encoder.bytes(event.subject);
+    encoder.span(event.subject);
     encoder.jsonb(event.data);
     encoder.jsonb(event.extensions);
     encoder.bytes(event.key);
     encoder.bytes(event.raw);
-    return { ...encoder.take(event.offset), changes };
+    const { offset, memory, start, end, lines } = encoder.take(event.offset);
+    return { offset, memory, start, end, lines, changes };
   };
 }
 

@@ -1,5 +1,6 @@
 import type { LogRow } from '../records/log.ts';
 import type { LogLine } from '../records/log-line.ts';
+import { Span } from '../records/span.ts';
 import type { TopicPartition } from '../ports.ts';
 import type { Sink } from '../runtime/sink.ts';
 import { RowEncoder, type EncodedRow } from './copy-binary.ts';
@@ -83,8 +84,8 @@ function encodeLine(copy: RowEncoder, line: LogLine, topic: string): void {
   copy.text(indexable(line.traceId));
   copy.text(indexable(line.spanId));
   copy.text(line.body);
-  copy.jsonb(line.attributes);
-  copy.jsonb(line.resource);
+  copy.jsonb(Span.of(line.attributes));
+  copy.jsonb(Span.of(line.resource));
 }
 
 /** An index entry holds 2,704 bytes; a name that is longer is no name. The line itself must not be lost for it. */

@@ -19,7 +19,11 @@ export function repeatedEvents(pool: Pool, rows: readonly EventRow[]): Promise<R
     `select v.kafka_offset
        from unnest($1::bigint[], $2::text[], $3::text[]) as v (kafka_offset, source, id)
        join kpipe.events e on e.source = v.source and e.id = v.id`,
-    [rows.map(({ offset }) => offset), rows.map(({ source }) => text(source)), rows.map(({ id }) => text(id))],
+    [
+      rows.map(({ offset }) => offset),
+      rows.map(({ source }) => source.toString()),
+      rows.map(({ id }) => id.toString()),
+    ],
   );
 }
 
@@ -82,12 +86,12 @@ export async function changedEvents(
       topic,
       partition,
       rows.map(({ offset }) => offset),
-      rows.map(({ source }) => text(source)),
-      rows.map(({ id }) => text(id)),
-      rows.map(({ type }) => text(type)),
-      rows.map(({ subject }) => textOrNull(subject)),
-      rows.map(({ data }) => textOrNull(data)),
-      rows.map(({ extensions }) => textOrNull(extensions)),
+      rows.map(({ source }) => source.toString()),
+      rows.map(({ id }) => id.toString()),
+      rows.map(({ type }) => type.toString()),
+      rows.map(({ subject }) => subject?.toString() ?? null),
+      rows.map(({ data }) => data?.toString() ?? null),
+      rows.map(({ extensions }) => extensions?.toString() ?? null),
       rows.map(({ time }) => micros(time)),
       rows.map(({ recordTimeMs }) => BigInt(recordTimeMs) * 1000n),
       rows.map(({ key }) => key),
@@ -147,8 +151,8 @@ export async function changedLogs(
       lines.map(({ line }) => indexable(line.traceId)),
       lines.map(({ line }) => indexable(line.spanId)),
       lines.map(({ line }) => line.body),
-      lines.map(({ line }) => text(line.attributes)),
-      lines.map(({ line }) => text(line.resource)),
+      lines.map(({ line }) => line.attributes.toString()),
+      lines.map(({ line }) => line.resource.toString()),
     ],
   );
   return changesOf(changed);
@@ -156,12 +160,4 @@ export async function changedLogs(
 
 function micros({ ms, micros: rest }: Timestamp): bigint {
   return BigInt(ms) * 1000n + BigInt(rest);
-}
-
-function text(bytes: Buffer): string {
-  return bytes.toString('utf8');
-}
-
-function textOrNull(bytes: Buffer | null): string | null {
-  return bytes === null ? null : text(bytes);
 }

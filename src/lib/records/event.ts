@@ -1,27 +1,28 @@
 import type { SourceRecord } from '../ports.ts';
 import { dead, deadBy, type Decoded } from './decoded.ts';
 import { JsonScanner, storableSlice, type Member } from './json-scan.ts';
+import { Span } from './span.ts';
 import { decodeJsonString, keyOf, scanValue, storableText } from './text.ts';
 import { isStorableMs, parseEpochMs, parseRfc3339Bytes, type Timestamp, type TimestampFault } from './timestamp.ts';
 
 /**
  * An event as it is stored: CloudEvents 1.0 in structured or binary mode, or bare JSON with the same attribute names.
  * Texts are UTF-8 bytes that stand in the record's value wherever they can, so that the hot path copies bytes and makes
- * no strings.
+ * neither strings nor views.
  */
 export interface EventRow {
   readonly offset: bigint;
   /** Kafka's timestamp. */
   readonly recordTimeMs: number;
-  readonly id: Buffer;
-  readonly source: Buffer;
-  readonly type: Buffer;
-  readonly subject: Buffer | null;
+  readonly id: Span;
+  readonly source: Span;
+  readonly type: Span;
+  readonly subject: Span | null;
   readonly time: Timestamp;
   /** JSON text, verbatim but for escapes that PostgreSQL cannot store; null when the event has no data. */
-  readonly data: Buffer | null;
+  readonly data: Span | null;
   /** JSON text of the attributes that CloudEvents does not define, or null when there are none. */
-  readonly extensions: Buffer | null;
+  readonly extensions: Span | null;
   readonly key: Buffer | null;
   /** The record's value as it came, kept where `data` had to be altered to be storable. */
   readonly raw: Buffer | null;
@@ -41,7 +42,7 @@ const maxAttributeBytes = 2048;
 /** A decoder with its own scanner: one a role, records one after another. */
 export function createEventDecoder(options: EventDecoderOptions): EventDecoder {
   const scanner = new JsonScanner(options.limits);
-  const defaultSource = Buffer.from(options.defaultSource);
+  const defaultSource = Span.of(Buffer.from(options.defaultSource));
   const context: DecodeContext = { scanner, defaultSource };
   return (record) => {
     const { value } = record;
@@ -59,18 +60,18 @@ export function createEventDecoder(options: EventDecoderOptions): EventDecoder {
 
 interface DecodeContext {
   readonly scanner: JsonScanner;
-  readonly defaultSource: Buffer;
+  readonly defaultSource: Span;
 }
 
 /** What both modes gather before the common rules apply. undefined: absent. */
 interface Attributes {
-  id?: Buffer;
-  source?: Buffer;
-  type?: Buffer;
-  subject?: Buffer;
+  id?: Span;
+  source?: Span;
+  type?: Span;
+  subject?: Span;
   time?: Timestamp | TimestampFault;
-  data?: Buffer;
-  extensions?: Buffer;
+  data?: Span;
+  extensions?: Span;
   altered?: boolean;
 }
 
@@ -108,7 +109,7 @@ function gatherMembers(value: Buffer, scanner: JsonScanner, into: Attributes): D
   }
   into.altered = scanner.unstorableEscapes.length > 0;
   if (extensions !== null) {
-    into.extensions = joinMembers(value, extensions, scanner.unstorableEscapes);
+    into.extensions = Span.of(joinMembers(value, extensions, scanner.unstorableEscapes));
   }
   return null;
 }
@@ -169,7 +170,7 @@ function takeMember(
       if (member.kind !== 'string') {
         return dead('schema', `${name} is a JSON ${member.kind}, not a string`);
       }
-      into[name] = stringBytes(value, member);
+      into[name] = stringSpan(value, member);
       return null;
     case 'time':
       if (member.kind === 'null') {
@@ -181,10 +182,10 @@ function takeMember(
       into.time = timeOf(value, member);
       return null;
     case 'data':
-      into.data = storableSlice(value, member.valueStart, member.valueEnd, scanner.unstorableEscapes);
+      into.data = dataSpan(value, member, scanner);
       return null;
     case 'data_base64':
-      into.data ??= storableSlice(value, member.valueStart, member.valueEnd, scanner.unstorableEscapes);
+      into.data ??= dataSpan(value, member, scanner);
       return 'extension';
     case 'specversion':
     case 'datacontenttype':
@@ -198,8 +199,8 @@ function timeOf(value: Buffer, member: Member): Timestamp | TimestampFault {
   if (member.kind === 'number') {
     return parseEpochMs(value.toString('latin1', member.valueStart, member.valueEnd));
   }
-  const text = stringBytes(value, member);
-  return parseRfc3339Bytes(text, 0, text.length);
+  const { bytes, start, end } = stringSpan(value, member);
+  return parseRfc3339Bytes(bytes, start, end);
 }
 
 function takeIdentity(
@@ -218,12 +219,12 @@ function takeIdentity(
   if (hasEscapeInside(scanner, member)) {
     return dead('invalid_id', `${name} holds U+0000 or a lone surrogate`);
   }
-  const bytes = stringBytes(value, member);
+  const text = stringSpan(value, member);
   const before = into[name];
-  if (before !== undefined && !before.equals(bytes)) {
+  if (before !== undefined && !before.equals(text)) {
     return dead('ambiguous_id', `the object has two different values for ${name}`);
   }
-  into[name] = bytes;
+  into[name] = text;
   return null;
 }
 
@@ -231,10 +232,16 @@ function hasEscapeInside(scanner: JsonScanner, member: Member): boolean {
   return scanner.unstorableEscapes.some((at) => at >= member.valueStart && at < member.valueEnd);
 }
 
-function stringBytes(value: Buffer, member: Member): Buffer {
-  return member.escaped
-    ? Buffer.from(decodeJsonString(value, member.valueStart, member.valueEnd, true))
-    : value.subarray(member.valueStart + 1, member.valueEnd - 1);
+function stringSpan(value: Buffer, { escaped, valueStart, valueEnd }: Member): Span {
+  return escaped
+    ? Span.of(Buffer.from(decodeJsonString(value, valueStart, valueEnd, true)))
+    : new Span(value, valueStart + 1, valueEnd - 1);
+}
+
+function dataSpan(value: Buffer, { valueStart, valueEnd }: Member, { unstorableEscapes }: JsonScanner): Span {
+  return unstorableEscapes.length === 0
+    ? new Span(value, valueStart, valueEnd)
+    : Span.of(storableSlice(value, valueStart, valueEnd, unstorableEscapes));
 }
 
 /** `{"a":1,"b":2}` of the members' own text. */
@@ -280,7 +287,7 @@ function decodeBinaryMode(record: SourceRecord, { scanner, defaultSource }: Deco
     }
   }
   if (extensions.size > 0) {
-    gathered.extensions = Buffer.from(JSON.stringify(Object.fromEntries(extensions)));
+    gathered.extensions = Span.of(Buffer.from(JSON.stringify(Object.fromEntries(extensions))));
   }
   // No bytes are no data, whatever the content type.
   const hasBody = record.value !== null && record.value.length > 0;
@@ -306,14 +313,14 @@ function takeHeader(
       if (text.includes('\u0000')) {
         return dead('invalid_id', `${name} holds U+0000`);
       }
-      if (into[name] !== undefined && !into[name].equals(value)) {
+      if (into[name] !== undefined && !into[name].equals(Span.of(value))) {
         return dead('ambiguous_id', `the record has two different headers ce_${name}`);
       }
-      into[name] = value;
+      into[name] = Span.of(value);
       return null;
     case 'type':
     case 'subject':
-      into[name] = Buffer.from(storableText(text));
+      into[name] = Span.of(Buffer.from(storableText(text)));
       return null;
     case 'time':
       into.time = parseRfc3339Bytes(value, 0, value.length);
@@ -332,7 +339,7 @@ function takeBody(value: Buffer, contentType: string, scanner: JsonScanner, into
   if (!isJson) {
     const isText = contentType.startsWith('text/');
     const text = isText ? storableText(value.toString()) : value.toString('base64');
-    into.data = Buffer.from(JSON.stringify(text));
+    into.data = Span.of(Buffer.from(JSON.stringify(text)));
     into.altered = isText && !Buffer.from(text).equals(value);
     return null;
   }
@@ -340,13 +347,13 @@ function takeBody(value: Buffer, contentType: string, scanner: JsonScanner, into
   if (fault !== null) {
     return deadBy(fault);
   }
-  into.data = storableSlice(value, value[0] === 0xef ? 3 : 0, value.length, scanner.unstorableEscapes);
+  into.data = Span.of(storableSlice(value, value[0] === 0xef ? 3 : 0, value.length, scanner.unstorableEscapes));
   into.altered = scanner.unstorableEscapes.length > 0;
   return null;
 }
 
 /** The rules that hold in both modes. */
-function finish(record: SourceRecord, gathered: Attributes, defaultSource: Buffer): Decoded<EventRow> {
+function finish(record: SourceRecord, gathered: Attributes, defaultSource: Span): Decoded<EventRow> {
   const { id, type, source = defaultSource, subject = null } = gathered;
   if (id === undefined) {
     return dead('schema', 'id is missing');

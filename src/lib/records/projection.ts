@@ -1,8 +1,9 @@
 import type { ColumnType, ProjectionConfig } from '../config/schema.ts';
+import { DataPaths } from './data-path.ts';
 import { dead, type Decoded } from './decoded.ts';
 import type { EventRow } from './event.ts';
-import { JsonScanner, type Member } from './json-scan.ts';
-import { decodeJsonString, keyOf } from './text.ts';
+import type { Member } from './json-scan.ts';
+import { decodeJsonString } from './text.ts';
 import { parseEpochMs, parseRfc3339, type Timestamp } from './timestamp.ts';
 
 /** What one event does to one row of an operational table. Values are in PostgreSQL's text form, checked here. */
@@ -129,13 +130,10 @@ const wrongType = Symbol('wrong type');
 
 /** Finds values in an event by path. The members of `data` are scanned once an event. */
 class ValueLookup {
-  readonly #scanner: JsonScanner;
-  readonly #inner: JsonScanner;
-  #scanned: EventRow | null = null;
+  readonly #paths: DataPaths;
 
   constructor(maxDepth: number) {
-    this.#scanner = new JsonScanner({ maxDepth });
-    this.#inner = new JsonScanner({ maxDepth });
+    this.#paths = new DataPaths(maxDepth, 'last');
   }
 
   /** The value as text of the column's type, null when there is none (or JSON null). */
@@ -160,48 +158,19 @@ class ValueLookup {
     if (data === null) {
       return null;
     }
-    if (this.#scanned !== event) {
-      this.#scanner.scan(data, 0, data.length);
-      this.#scanned = event;
-    }
     if (path.length === 0) {
       return type === 'jsonb' ? data.toString() : wrongType;
     }
-    let scanner = this.#scanner;
-    let member: Member | undefined;
-    for (const [depth, name] of path.entries()) {
-      if (depth > 0) {
-        if (member?.kind !== 'object') {
-          return null;
-        }
-        scanner = this.#inner;
-        scanner.scan(data, member.valueStart, member.valueEnd);
-      }
-      member = scanner.kind === 'object' ? findMember(data, scanner, name) : undefined;
-      if (member === undefined) {
-        return null;
-      }
-    }
-    return member === undefined ? null : memberText(data, member, type);
+    const member = this.#paths.find(data, path);
+    return member === undefined ? null : memberText(data.bytes, member, type);
   }
 }
 
-/** The last member of that name: of repeated keys jsonb keeps the last. */
-function findMember(data: Buffer, scanner: JsonScanner, name: string): Member | undefined {
-  for (let index = scanner.memberCount - 1; index >= 0; index -= 1) {
-    const member = scanner.members[index];
-    if (member !== undefined && keyOf(data, member) === name) {
-      return { ...member };
-    }
-  }
-  return undefined;
-}
-
-function memberText(data: Buffer, member: Member, type: ColumnType): string | null | typeof wrongType {
+function memberText(bytes: Buffer, member: Member, type: ColumnType): string | null | typeof wrongType {
   if (member.kind === 'null') {
     return type === 'jsonb' ? 'null' : null;
   }
-  const raw = data.toString('utf8', member.valueStart, member.valueEnd);
+  const raw = bytes.toString('utf8', member.valueStart, member.valueEnd);
   switch (type) {
     case 'jsonb':
       return raw;
@@ -219,11 +188,11 @@ function memberText(data: Buffer, member: Member, type: ColumnType): string | nu
       return member.kind === 'number'
         ? timeText(parseEpochMs(raw), type)
         : member.kind === 'string'
-          ? checkedText(decodeJsonString(data, member.valueStart, member.valueEnd, member.escaped), type)
+          ? checkedText(decodeJsonString(bytes, member.valueStart, member.valueEnd, member.escaped), type)
           : wrongType;
     default:
       return member.kind === 'string'
-        ? checkedText(decodeJsonString(data, member.valueStart, member.valueEnd, member.escaped), type)
+        ? checkedText(decodeJsonString(bytes, member.valueStart, member.valueEnd, member.escaped), type)
         : wrongType;
   }
 }

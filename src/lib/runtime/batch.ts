@@ -76,8 +76,9 @@ export class BatchBuilder<Row extends OffsetRow> {
       open = openAt(fetched, position, nowMs);
       open.fetches.push(fetched);
     };
+    const beginsBefore = fetched.position < from;
     for (const record of fetched.records) {
-      if (record.offset < from) {
+      if (beginsBefore && record.offset < from) {
         continue;
       }
       const bytes = (record.key?.length ?? 0) + (record.value?.length ?? 0);
@@ -152,7 +153,6 @@ function take<Row extends OffsetRow>(
   open.firstTimestampMs ??= record.timestampMs;
   open.bytes += bytes;
   open.weight += weight;
-  open.nextPosition = record.offset + 1n;
   if (decoded.kind === 'row') {
     open.rows.push(decoded.row);
   } else {

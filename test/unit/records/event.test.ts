@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 
 import type { SourceRecord } from '../../../src/lib/ports.ts';
 import { createEventDecoder, type EventRow } from '../../../src/lib/records/event.ts';
+import { Span } from '../../../src/lib/records/span.ts';
 import { header, limits, recordOf } from './records.ts';
 
 const decode = createEventDecoder({ defaultSource: 'shop', limits });
@@ -19,7 +20,7 @@ function rowOf(record: SourceRecord): EventRow {
 function shown(record: SourceRecord): Record<string, unknown> {
   const entries = Object.entries(rowOf(record)).map(([name, value]) => [
     name,
-    Buffer.isBuffer(value) ? value.toString() : (value as unknown),
+    Buffer.isBuffer(value) || value instanceof Span ? value.toString() : (value as unknown),
   ]);
   return Object.fromEntries(entries) as Record<string, unknown>;
 }

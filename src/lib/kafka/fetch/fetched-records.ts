@@ -42,7 +42,7 @@ export class FetchedRecords implements Iterable<SourceRecord> {
         const value = takeBytes(varints, copies);
         const headers = headerBytes(varints, end, copies);
         const timestampMs = appendTimeMs ?? baseTimestampMs + timestampDelta;
-        yield new FetchedRecord(baseOffset, offsetDelta, timestampMs, key, value, headers);
+        yield new FetchedRecord(baseOffset + BigInt(offsetDelta), timestampMs, key, value, headers);
         varints.at = end;
       }
     }
@@ -60,34 +60,21 @@ function headerBytes(varints: Varints, end: number, copies: boolean): Buffer | n
 
 const noHeaders: readonly RecordHeader[] = [];
 
-/** Headers are decoded when they are asked for, once; the offset each time. */
+/** Headers are decoded when they are asked for, once. */
 class FetchedRecord implements SourceRecord {
+  readonly offset: bigint;
   readonly timestampMs: number;
   readonly key: Buffer | null;
   readonly value: Buffer | null;
-  readonly #baseOffset: bigint;
-  readonly #offsetDelta: number;
   #undecoded: Buffer | null;
   #headers = noHeaders;
 
-  constructor(
-    baseOffset: bigint,
-    offsetDelta: number,
-    timestampMs: number,
-    key: Buffer | null,
-    value: Buffer | null,
-    headers: Buffer | null,
-  ) {
-    this.#baseOffset = baseOffset;
-    this.#offsetDelta = offsetDelta;
+  constructor(offset: bigint, timestampMs: number, key: Buffer | null, value: Buffer | null, headers: Buffer | null) {
+    this.offset = offset;
     this.timestampMs = timestampMs;
     this.key = key;
     this.value = value;
     this.#undecoded = headers;
-  }
-
-  get offset(): bigint {
-    return this.#baseOffset + BigInt(this.#offsetDelta);
   }
 
   get headers(): readonly RecordHeader[] {
