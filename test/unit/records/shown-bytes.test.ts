@@ -50,8 +50,9 @@ test('of any long text it is the beginning, never hex', () => {
       fc.integer({ min: 4, max: 40 }),
       (text, length) => {
         const preview = previewOf(Buffer.from(text), length) ?? '';
+        // The cut may leave U+FFFD at the end, and the text may hold it anywhere.
         const begin = preview.replace(/…$/, '').replaceAll('\ufffd', '');
-        expect(text.startsWith(begin)).toBe(true);
+        expect(text.replaceAll('\ufffd', '').startsWith(begin)).toBe(true);
       },
     ),
     { numRuns: 1000 },
