@@ -13,6 +13,7 @@
 import { randomBytes } from 'node:crypto';
 import { parseArgs } from 'node:util';
 
+import { rowDescriptor } from '../dist/lib/bigquery/columns.js';
 import { connectBigQuery } from '../dist/lib/bigquery/connection.js';
 import { createRowEncoder } from '../dist/lib/bigquery/encode.js';
 import { tableResource } from '../dist/lib/bigquery/intent.js';
@@ -107,7 +108,7 @@ const bare = {
     return measured(async () => {
       for (const batch of batches) {
         const stream = await streams.create();
-        await streams.append(stream, batch);
+        await streams.append(stream, batch, rowDescriptor([]));
         await streams.finalize(stream, batch.length);
         await streams.commit(stream);
       }

@@ -244,6 +244,7 @@ describe.skipIf(bigquery === null)('analytics into BigQuery', () => {
       group: new GenerationGroup().join(),
       startPosition: (): Promise<bigint> => Promise.resolve(0n),
       partitionCount: (): Promise<number> => Promise.resolve(1),
+      maxDepth: 100,
     };
 
     test('makes the dataset and the table once, with their options', async () => {

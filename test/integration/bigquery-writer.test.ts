@@ -6,8 +6,10 @@ import { connectBigQuery, type BigQueryConnection } from '../../src/lib/bigquery
 import { UsageMeter } from '../../src/lib/bigquery/cost.ts';
 import { StorageWriter } from '../../src/lib/bigquery/storage-writer.ts';
 import { pendingStreams, type PendingStreams } from '../../src/lib/bigquery/writer.ts';
-import { analyticsBatch, GenerationGroup } from '../support/analytics-batches.ts';
+import { analyticsBatch, GenerationGroup, noTypedColumns } from '../support/analytics-batches.ts';
 import { startFakeWriteApi, type FakeWriteApi } from '../support/fake-write-api.ts';
+
+const { descriptor } = noTypedColumns;
 
 /** Answers of the Storage Write API that the stand-in does not give, over real gRPC. */
 describe('the Storage Write API at its worst', () => {
@@ -44,7 +46,12 @@ describe('the Storage Write API at its worst', () => {
     const member = group.join();
     const sink = new AnalyticsSink({
       group: member,
-      writer: new StorageWriter({ streams, countBatch: () => Promise.resolve(0), close: () => Promise.resolve() }),
+      writer: new StorageWriter({
+        streams,
+        columns: () => Promise.resolve(noTypedColumns),
+        countBatch: () => Promise.resolve(0),
+        close: () => Promise.resolve(),
+      }),
       usage: () => new UsageMeter('storage', 0).read(),
       startPosition: () => Promise.resolve(0n),
     });
@@ -54,7 +61,7 @@ describe('the Storage Write API at its worst', () => {
   test('a large batch goes as several requests with their offsets, the schema with the first', async () => {
     const rows = megabytes(0.4, 0.4, 0.4, 2, 9.9, 0.1);
     const stream = await streams.create();
-    expect(await streams.append(stream, rows)).toEqual({ kind: 'appended' });
+    expect(await streams.append(stream, rows, descriptor)).toEqual({ kind: 'appended' });
     const seen = api.appends.map((request) => ({
       offset: Number(request.offset?.value),
       rows: request.protoRows?.rows?.serializedRows?.length,
@@ -79,7 +86,7 @@ describe('the Storage Write API at its worst', () => {
             rowErrors: [{ index: 1, code: 'FIELDS_ERROR', message: 'bad value 4111 1111' }],
           }
         : undefined;
-    const outcome = await streams.append(await streams.create(), megabytes(0.6, 0.6, 0.6, 0.6));
+    const outcome = await streams.append(await streams.create(), megabytes(0.6, 0.6, 0.6, 0.6), descriptor);
     expect(outcome).toEqual({ kind: 'row-errors', rows: [{ index: 3, message: 'BigQuery: FIELDS_ERROR' }] });
   });
 
@@ -118,7 +125,7 @@ describe('the Storage Write API at its worst', () => {
 
   test('an offset that is there already is a success', async () => {
     api.onAppend = () => ({ error: { code: status.ALREADY_EXISTS, message: 'offset' } });
-    expect(await streams.append(await streams.create(), megabytes(0.1))).toEqual({ kind: 'appended' });
+    expect(await streams.append(await streams.create(), megabytes(0.1), descriptor)).toEqual({ kind: 'appended' });
   });
 
   test.each([
@@ -143,14 +150,14 @@ describe('the Storage Write API at its worst', () => {
 
   test('a stream that lost rows is not committed', async () => {
     const stream = await streams.create();
-    await streams.append(stream, megabytes(0.1, 0.1));
+    await streams.append(stream, megabytes(0.1, 0.1), descriptor);
     await expect(streams.finalize(stream, 3)).rejects.toMatchObject({ code: 'KPIPE_BIGQUERY_UNREACHABLE' });
   });
 
   describe('a commit', () => {
     async function staged(): Promise<string> {
       const stream = await streams.create();
-      await streams.append(stream, megabytes(0.1));
+      await streams.append(stream, megabytes(0.1), descriptor);
       await streams.finalize(stream, 1);
       return stream;
     }
@@ -180,7 +187,7 @@ describe('the Storage Write API at its worst', () => {
 
     test('of a stream that was not finalized finalizes it', async () => {
       const stream = await streams.create();
-      await streams.append(stream, megabytes(0.1));
+      await streams.append(stream, megabytes(0.1), descriptor);
       expect(await streams.commit(stream)).toBe('committed');
       expect(api.visible).toHaveLength(1);
     });

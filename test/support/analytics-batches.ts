@@ -7,6 +7,7 @@ import { tableResource, type Intent } from '../../src/lib/bigquery/intent.ts';
 import { loadJobs } from '../../src/lib/bigquery/load-jobs.ts';
 import { LoadWriter } from '../../src/lib/bigquery/load-writer.ts';
 import { StorageWriter } from '../../src/lib/bigquery/storage-writer.ts';
+import { compileTypedColumns, type TypedColumns } from '../../src/lib/bigquery/typed-columns.ts';
 import { countBatchRows } from '../../src/lib/bigquery/warehouse.ts';
 import { pendingStreams } from '../../src/lib/bigquery/writer.ts';
 import { AssignmentLostError, partitionKey, type Assignment, type TopicPartition } from '../../src/lib/ports.ts';
@@ -63,6 +64,9 @@ export interface HookedSink {
   claim(topic: string, partition?: number): Promise<Claim>;
 }
 
+/** What kpipe.yaml declares when it declares no columns. */
+export const noTypedColumns = compileTypedColumns({}, 100);
+
 type CountBatch = (partition: TopicPartition, intent: Intent) => Promise<number>;
 
 export function hookedSink(
@@ -70,16 +74,18 @@ export function hookedSink(
   member: GroupMember,
   hook: StepHook,
   countBatch: CountBatch = (partition, intent) => countBatchRows(connection, partition, intent),
+  columns: () => TypedColumns = () => noTypedColumns,
 ): HookedSink {
   const around = aroundBy(hook);
   const streams = pendingStreams(connection);
   const writer = new StorageWriter({
     streams: {
       create: () => around('create', () => streams.create()),
-      append: (stream, rows) => around('append', () => streams.append(stream, rows)),
+      append: (stream, rows, descriptor) => around('append', () => streams.append(stream, rows, descriptor)),
       finalize: (stream, rows) => around('finalize', () => streams.finalize(stream, rows)),
       commit: (stream) => around('batch-commit', () => streams.commit(stream)),
     },
+    columns: () => Promise.resolve(columns()),
     countBatch,
     close: () => Promise.resolve(),
   });
@@ -92,6 +98,7 @@ export function hookedLoadSink(
   member: GroupMember,
   hook: StepHook,
   intervalMs = 0,
+  columns: () => TypedColumns = () => noTypedColumns,
 ): HookedSink {
   const around = aroundBy(hook);
   const jobs = loadJobs(connection);
@@ -101,6 +108,7 @@ export function hookedLoadSink(
       outcome: (job) => around('look', () => jobs.outcome(job)),
       void: (job) => around('void', () => jobs.void(job)),
     },
+    columns: () => Promise.resolve(columns()),
     table: tableResource(connection.config),
     location: 'US',
     role: 'analytics',

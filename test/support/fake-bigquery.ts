@@ -384,13 +384,16 @@ function problemOf(line: string, fields: readonly Field[]): string | undefined {
     if (mode === 'REQUIRED' && (value === undefined || value === null)) {
       return `Missing required field: ${name}.`;
     }
-    if (value !== undefined && value !== null && !fits(value, type)) {
+    const isFit =
+      mode === 'REPEATED' ? Array.isArray(value) && value.every((each) => fits(each, type)) : fits(value, type);
+    if (value !== undefined && value !== null && !isFit) {
       return `Could not convert value to ${type}. Field: ${name}`;
     }
   }
   return undefined;
 }
 
+/** No type has a null in an array. */
 function fits(value: unknown, type: string): boolean {
   switch (type) {
     case 'INT64':
@@ -400,12 +403,14 @@ function fits(value: unknown, type: string): boolean {
     case 'FLOAT':
     case 'NUMERIC':
     case 'BIGNUMERIC':
-      return Number.isFinite(Number(value)) && typeof value !== 'object';
+      return ['number', 'string'].includes(typeof value) && value !== '' && Number.isFinite(Number(value));
     case 'BOOL':
     case 'BOOLEAN':
       return typeof value === 'boolean';
     case 'TIMESTAMP':
       return typeof value === 'string' && /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6} UTC$/.test(value);
+    case 'DATE':
+      return typeof value === 'string' && /^\d{4}-\d\d-\d\d$/.test(value);
     case 'JSON':
       return isFinite64(value);
     default:

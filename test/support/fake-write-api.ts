@@ -17,7 +17,8 @@ type AppendRowsRequest = Message<'AppendRowsRequest'>;
  * A small server of the Storage Write API for the answers that no stand-in gives: rows that are refused, states told
  * apart, connections that are cut. Written from the public reference
  * (https://cloud.google.com/bigquery/docs/reference/storage/rpc/google.cloud.bigquery.storage.v1). It differs from Google's
- * in that it has one table, knows no schema, and refuses only what a test tells it to.
+ * in that it has one table, knows no schema but the names of its columns, where a test gives them, and refuses only what
+ * a test tells it to.
  */
 export interface FakeWriteApi {
   readonly endpoint: string;
@@ -25,6 +26,8 @@ export interface FakeWriteApi {
   readonly appends: readonly AppendRowsRequest[];
   /** Rows that are visible: those of committed streams. */
   readonly visible: readonly Buffer[];
+  /** The names that a writer's schema may have; null: any. */
+  columns: readonly string[] | null;
   /** What the next appends meet: a response, a cut connection, or (undefined) success. */
   onAppend: (
     request: AppendRowsRequest,
@@ -81,6 +84,7 @@ export async function startFakeWriteApi(): Promise<FakeWriteApi> {
     get visible(): readonly Buffer[] {
       return [...streams.values()].flatMap(({ committed, rows }) => (committed ? rows : []));
     },
+    columns: null,
     onAppend: (): undefined => undefined,
     onCommit: (): undefined => undefined,
     close: () => server.forceShutdown(),
@@ -137,7 +141,7 @@ export async function startFakeWriteApi(): Promise<FakeWriteApi> {
       call.on('data', (request: AppendRowsRequest) => {
         appends.push(request);
         const rows = (request.protoRows?.rows?.serializedRows ?? []).map((row) => Buffer.from(row));
-        const told = fake.onAppend(request, rows);
+        const told = extraFields(request, fake.columns) ?? fake.onAppend(request, rows);
         if (told === 'cut') {
           call.emit('error', Object.assign(new Error('cut'), { code: status.UNAVAILABLE, details: 'cut' }));
         } else if (told === undefined) {
@@ -157,6 +161,14 @@ export async function startFakeWriteApi(): Promise<FakeWriteApi> {
   });
   fake.endpoint = `127.0.0.1:${port}`;
   return fake;
+}
+
+/** A schema with more fields than the table has: the request is refused, and no row named. */
+function extraFields(request: AppendRowsRequest, columns: readonly string[] | null): { error: object } | undefined {
+  const fields = request.protoRows?.writerSchema?.protoDescriptor?.field ?? [];
+  const extra = fields.map(({ name }) => name ?? '').filter((name) => columns?.includes(name) === false);
+  const message = `Input schema has more fields than BigQuery schema, extra fields: '${extra.join(', ')}'`;
+  return extra.length === 0 ? undefined : { error: { code: status.INVALID_ARGUMENT, message } };
 }
 
 function stateOf(stream: Stream | undefined): string | null {

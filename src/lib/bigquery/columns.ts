@@ -1,13 +1,28 @@
-/**
- * The table that analytics lands in: one list, from which the table's schema, the wire descriptor of a row and the check of
- * an existing table are made. `encode.ts` writes the fields in this order, so that a field's number is its place here.
- */
+/** The types of columns that kpipe writes. */
+export type ColumnType =
+  | 'STRING'
+  | 'INT64'
+  | 'NUMERIC'
+  | 'BIGNUMERIC'
+  | 'FLOAT64'
+  | 'BOOL'
+  | 'TIMESTAMP'
+  | 'DATE'
+  | 'JSON';
+
+/** A column as BigQuery's schemas tell it: an array is a REPEATED column of its elements' type. */
 export interface Column {
   readonly name: string;
-  readonly type: 'STRING' | 'INT64' | 'TIMESTAMP' | 'JSON';
-  readonly mode: 'REQUIRED' | 'NULLABLE';
+  readonly type: ColumnType;
+  readonly mode: 'REQUIRED' | 'NULLABLE' | 'REPEATED';
   readonly description: string;
 }
+
+/**
+ * What every row of analytics has: one list, from which the table's schema, the wire descriptor of a row and the check of
+ * an existing table are made. `encode.ts` writes the fields in this order, so that a field's number is its place here;
+ * columns that kpipe.yaml declares (`typed-columns.ts`) come after them.
+ */
 
 export const columns = [
   {
@@ -48,18 +63,53 @@ export function fieldNumber(name: ColumnName): number {
   return columns.findIndex((column) => column.name === name) + 1;
 }
 
-const wireTypes = { STRING: 'TYPE_STRING', JSON: 'TYPE_STRING', INT64: 'TYPE_INT64', TIMESTAMP: 'TYPE_INT64' } as const;
+const wireTypes = {
+  STRING: 'TYPE_STRING',
+  JSON: 'TYPE_STRING',
+  NUMERIC: 'TYPE_STRING',
+  BIGNUMERIC: 'TYPE_STRING',
+  INT64: 'TYPE_INT64',
+  TIMESTAMP: 'TYPE_INT64',
+  DATE: 'TYPE_INT32',
+  FLOAT64: 'TYPE_DOUBLE',
+  BOOL: 'TYPE_BOOL',
+} as const satisfies Readonly<Record<ColumnType, string>>;
+
+/** The part of a DescriptorProto that names the fields of a row. */
+export interface RowDescriptor {
+  readonly name: string;
+  readonly field: {
+    readonly name: string;
+    readonly number: number;
+    readonly label: 'LABEL_OPTIONAL' | 'LABEL_REPEATED';
+    readonly type: (typeof wireTypes)[ColumnType];
+  }[];
+}
 
 /**
- * The DescriptorProto that the Storage Write API decodes rows by. JSON travels as text, a TIMESTAMP as int64 microseconds:
- * https://cloud.google.com/bigquery/docs/supported-data-types
+ * What the Storage Write API decodes rows by. JSON and exact decimals travel as text, a TIMESTAMP as int64 microseconds, a
+ * DATE as int32 days: https://cloud.google.com/bigquery/docs/supported-data-types
  */
-export const rowDescriptor = {
-  name: 'AnalyticsRow',
-  field: columns.map(({ name, type }, index) => ({
-    name,
-    number: index + 1,
-    label: 'LABEL_OPTIONAL' as const,
-    type: wireTypes[type],
-  })),
-};
+export function rowDescriptor(typed: readonly Column[]): RowDescriptor {
+  return {
+    name: 'AnalyticsRow',
+    field: [...columns, ...typed].map(({ name, type, mode }, index) => ({
+      name,
+      number: index + 1,
+      label: mode === 'REPEATED' ? 'LABEL_REPEATED' : 'LABEL_OPTIONAL',
+      type: wireTypes[type],
+    })),
+  };
+}
+
+/** `INT64` or `ARRAY<INT64>`. */
+export function sqlType({ type, mode }: Pick<Column, 'type' | 'mode'>): string {
+  return mode === 'REPEATED' ? `ARRAY<${type}>` : type;
+}
+
+const legacyNames: Readonly<Record<string, string>> = { INTEGER: 'INT64', FLOAT: 'FLOAT64', BOOLEAN: 'BOOL' };
+
+/** BigQuery's REST API answers with the names of its older SQL. */
+export function standardType(type: string): string {
+  return legacyNames[type] ?? type;
+}

@@ -54,12 +54,12 @@ export class UsageMeter {
 export function meteredStreams(streams: PendingStreams, meter: UsageMeter): PendingStreams {
   return {
     ...streams,
-    append: (stream, rows) => {
+    append: (stream, rows, descriptor) => {
       meter.sent(
         splitIntoRequests(rows).length,
         rows.reduce((sum, { length }) => sum + length, 0),
       );
-      return streams.append(stream, rows);
+      return streams.append(stream, rows, descriptor);
     },
   };
 }

@@ -36,6 +36,8 @@ export async function finishIntents(
     },
     startPosition: () => Promise.resolve(0n),
     partitionCount: () => Promise.resolve(partitions.length),
+    // It writes no rows.
+    maxDepth: 0,
   });
   try {
     for (const partition of partitions) {

@@ -21,6 +21,8 @@ export interface JobFailure {
   readonly reason: string;
   /** A later job may succeed. */
   readonly isTransient: boolean;
+  /** It met a name that the table has no column for; rows are told apart by their data only, and are not at fault. */
+  readonly isUnknownColumn: boolean;
   /** Where in the job's data the rows begin that it names, in bytes. */
   readonly rowsAt: readonly number[];
 }
@@ -163,7 +165,9 @@ function endOf({ status }: JobMetadata): JobOutcome {
   const rowsAt = messages.flatMap((message) =>
     [...message.matchAll(/row starting at position (\d+)/g)].map(([, position]) => Number(position)),
   );
-  return { kind: 'failed', failure: { reason, isTransient: isTransientReason(reason), rowsAt: [...new Set(rowsAt)] } };
+  const isUnknownColumn = messages.some((message) => /no such field/i.test(message));
+  const failure = { reason, isTransient: isTransientReason(reason), isUnknownColumn, rowsAt: [...new Set(rowsAt)] };
+  return { kind: 'failed', failure };
 }
 
 /** A query that reads nothing takes the id: no load job can get it any more, whoever tries. It costs nothing. */

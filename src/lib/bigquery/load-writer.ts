@@ -6,10 +6,14 @@ import type { BatchWriter, LandOutcome, StagedBatch, StageOutcome, StagingBatch 
 import { batchBounds, type Intent, type LoadJobName } from './intent.ts';
 import type { JobFailure, LoadJobs } from './load-jobs.ts';
 import { createLineEncoder } from './ndjson.ts';
-import { lineRejectionOf, schemaRejections } from './rejections.ts';
+import { encodeRows, schemaRejections } from './rejections.ts';
+import { SchemaLag } from './schema-lag.ts';
+import type { TypedColumns } from './typed-columns.ts';
 
 export interface LoadWriterParts {
   readonly jobs: LoadJobs;
+  /** The declared columns that the next batch is written with. Never rejects. */
+  readonly columns: () => Promise<TypedColumns>;
   /** `projects/…/datasets/…/tables/…` */
   readonly table: string;
   readonly location: string;
@@ -42,6 +46,7 @@ const maxJobBytes = 96_000_000;
 export class LoadWriter implements BatchWriter {
   readonly #parts: LoadWriterParts;
   #waiting: Waiting[] = [];
+  readonly #lag = new SchemaLag();
   #departure: Promise<void> | null = null;
   #lastAtMs = performance.now();
 
@@ -49,14 +54,17 @@ export class LoadWriter implements BatchWriter {
     this.#parts = parts;
   }
 
-  stage(batch: StagingBatch): Promise<StageOutcome> {
-    const { partition, rows, released } = batch;
+  async stage(batch: StagingBatch): Promise<StageOutcome> {
+    const { partition, rows } = batch;
+    const typed = await this.#parts.columns();
     const encode = createLineEncoder(partition.topic, partition.partition);
-    const unfit = rows.flatMap((row) => lineRejectionOf(row) ?? []);
-    if (unfit.length > 0) {
-      return Promise.resolve({ kind: 'rejected', rejections: unfit });
-    }
-    const lines = rows.map(encode);
+    const outcome = encodeRows(rows, typed, encode, () => true);
+    return outcome.kind === 'rejected' ? outcome : this.#wait(batch, outcome.encoded);
+  }
+
+  /** Until a job takes the lines. @throws AssignmentLostError when the partition goes away before */
+  #wait(batch: StagingBatch, lines: readonly Buffer[]): Promise<StageOutcome> {
+    const { released } = batch;
     const bytes = lines.reduce((sum, { length }) => sum + length, 0);
     return new Promise((resolve, reject) => {
       const depart = (): void => released.removeEventListener('abort', leave);
@@ -137,7 +145,7 @@ export class LoadWriter implements BatchWriter {
   #form(taken: readonly Waiting[]): void {
     const { jobs, table, location, role } = this.#parts;
     const job: LoadJobName = { id: jobId(role, taken), location, table };
-    const all = new SharedJob(jobs, job, taken);
+    const all = new SharedJob(jobs, job, taken, this.#lag);
     for (const [index, { batch, resolve, depart }] of taken.entries()) {
       depart();
       resolve({ kind: 'staged', staged: all.memberOf(index, batch) });
@@ -150,12 +158,14 @@ class SharedJob {
   readonly #jobs: LoadJobs;
   readonly #job: LoadJobName;
   readonly #taken: readonly Waiting[];
+  readonly #lag: SchemaLag;
   readonly #ended = Promise.withResolvers<readonly LandOutcome[]>();
   #undecided: number;
   #withdrawn = false;
 
-  constructor(jobs: LoadJobs, job: LoadJobName, taken: readonly Waiting[]) {
+  constructor(jobs: LoadJobs, job: LoadJobName, taken: readonly Waiting[], lag: SchemaLag) {
     this.#jobs = jobs;
+    this.#lag = lag;
     this.#job = job;
     this.#taken = taken;
     this.#undecided = taken.length;
@@ -193,6 +203,7 @@ class SharedJob {
     const outcome = await this.#jobs.run(this.#job, Buffer.concat(this.#taken.flatMap(({ lines }) => lines)));
     switch (outcome.kind) {
       case 'loaded':
+        this.#lag.passed();
         return all({ kind: 'landed' });
       case 'failed':
         return this.#failed(outcome.failure);
@@ -207,7 +218,10 @@ class SharedJob {
   }
 
   /** Blames the rows that are named; the batches without one of them are written again as they are. */
-  #failed({ reason, isTransient, rowsAt }: JobFailure): readonly LandOutcome[] {
+  #failed({ reason, isTransient, isUnknownColumn, rowsAt }: JobFailure): readonly LandOutcome[] {
+    if (isUnknownColumn) {
+      return this.#waitForColumns();
+    }
     let start = 0;
     const outcomes = this.#taken.map(({ batch, lines }): LandOutcome => {
       const refused: { index: number; message: string }[] = [];
@@ -230,6 +244,18 @@ class SharedJob {
       });
     }
     return outcomes;
+  }
+
+  /** Load jobs may hear of a new column later than the table has it: the same rows go with the next one. */
+  #waitForColumns(): never {
+    const { table, id } = this.#job;
+    if (this.#lag.isOver) {
+      throw new KpipeError('KPIPE_SCHEMA_MISSING', `load job ${id} does not know a column that kpipe.yaml declares`, {
+        where: { table, job: id },
+        next: '`kpipe warehouse plan` tells what the table lacks, `kpipe warehouse apply` adds it',
+      });
+    }
+    throw this.#lag.noted();
   }
 }
 

@@ -1,4 +1,4 @@
-import type { BigQueryConfig } from '../config/schema.ts';
+import type { BigQueryConfig, WarehouseColumns } from '../config/schema.ts';
 import { KpipeError } from '../errors.ts';
 import type { TopicPartition } from '../ports.ts';
 import type { Sink } from '../runtime/sink.ts';
@@ -8,12 +8,14 @@ import type { BatchWriter } from './batch-writer.ts';
 import { connectBigQuery, openDeadlineMs, type BigQueryConnection } from './connection.ts';
 import { meteredJobs, meteredStreams, UsageMeter } from './cost.ts';
 import { isNotFound, tablePath } from './failures.ts';
+import { FollowedColumns } from './followed-columns.ts';
 import type { GroupAccess } from './group-access.ts';
 import { tableResource, type Intent } from './intent.ts';
 import { datasetLocation, loadJobs, type LoadJobs } from './load-jobs.ts';
 import { LoadWriter } from './load-writer.ts';
 import { StorageWriter } from './storage-writer.ts';
-import { ensureTable, type TableReady } from './table.ts';
+import { declaredColumnProblems, ensureTable, type TableReady } from './table.ts';
+import { compileTypedColumns, type TypedColumns } from './typed-columns.ts';
 import { countBatchRows } from './warehouse.ts';
 import { pendingStreams, probeStorage, type PendingStreams } from './writer.ts';
 
@@ -24,6 +26,12 @@ export interface AnalyticsSinkOptions {
   readonly startPosition: (partition: TopicPartition) => Promise<bigint>;
   /** How many partitions the topic has: this process takes its share of the table's load jobs. */
   readonly partitionCount: () => Promise<number>;
+  /** How deep an event's data may nest. */
+  readonly maxDepth: number;
+  /** What kpipe.yaml declares now, where that is followed; null: it has not changed. @throws KPIPE_CONFIG_… */
+  readonly declaredNow?: () => Promise<WarehouseColumns | null>;
+  /** Told what changes while the sink is open, a line each. */
+  readonly notice?: (text: string) => void;
 }
 
 export interface OpenedAnalyticsSink extends Sink<AnalyticsRow> {
@@ -58,12 +66,13 @@ export async function openAnalyticsSink(options: AnalyticsSinkOptions): Promise<
     };
     const sink: AnalyticsSink = new AnalyticsSink({
       group,
-      writer: await openWriter(
+      writer: await openWriter({
         connection,
-        meteredStreams(streams, meter),
-        meteredJobs(loadJobs(connection), meter),
+        columns: followColumns(connection, options),
+        streams: meteredStreams(streams, meter),
+        jobs: meteredJobs(loadJobs(connection), meter),
         intervalMs,
-      ),
+      }),
       usage: () => meter.read(),
       startPosition,
     });
@@ -74,14 +83,34 @@ export async function openAnalyticsSink(options: AnalyticsSinkOptions): Promise<
   }
 }
 
-/** Writes by the configured way; settles what either way has left half done. */
-async function openWriter(
+function followColumns(
   connection: BigQueryConnection,
-  streams: PendingStreams,
-  jobs: LoadJobs,
-  intervalMs: () => Promise<number>,
-): Promise<BatchWriter> {
+  { config, maxDepth, declaredNow, notice }: AnalyticsSinkOptions,
+): () => Promise<TypedColumns> {
+  const compile = (declared: WarehouseColumns): TypedColumns => compileTypedColumns(declared, maxDepth);
+  const followed = new FollowedColumns({
+    initial: compile(config.columns ?? {}),
+    declared: declaredNow ?? (() => Promise.resolve(null)),
+    compile,
+    problems: (columns) => declaredColumnProblems(connection, columns),
+    notice: notice ?? (() => undefined),
+    nowMs: () => performance.now(),
+  });
+  return () => followed.current();
+}
+
+interface WriterParts {
+  readonly connection: BigQueryConnection;
+  readonly columns: () => Promise<TypedColumns>;
+  readonly streams: PendingStreams;
+  readonly jobs: LoadJobs;
+  readonly intervalMs: () => Promise<number>;
+}
+
+/** Writes by the configured way; settles what either way has left half done. */
+async function openWriter({ connection, columns, streams, jobs, intervalMs }: WriterParts): Promise<BatchWriter> {
   const common = {
+    columns,
     countBatch: (partition: TopicPartition, intent: Intent) => countBatchRows(connection, partition, intent),
     close: () => connection.close(),
   };

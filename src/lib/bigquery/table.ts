@@ -3,9 +3,10 @@ import type { TableMetadata } from '@google-cloud/bigquery';
 import type { BigQueryConfig } from '../config/schema.ts';
 import { KpipeError } from '../errors.ts';
 import { withDeadline } from '../deadline.ts';
-import { clusterColumns, columns, partitionColumn, type Column } from './columns.ts';
+import { clusterColumns, columns, partitionColumn, sqlType, standardType, type Column } from './columns.ts';
 import { openDeadlineMs, type BigQueryConnection } from './connection.ts';
 import { bigQueryFailure, httpStatusOf, isNotFound, tablePath } from './failures.ts';
+import { declaredColumns } from './typed-columns.ts';
 
 export interface TableReady {
   /** What was missing and is there now. */
@@ -40,7 +41,7 @@ async function ensure(connection: BigQueryConnection): Promise<TableReady> {
     return { created: { dataset: !datasetExists, table: false }, notes: inspect(found, config) };
   }
   const notes = await createTable(connection);
-  const made = (await readMetadata(connection)) ?? { schema: wantedSchema(), ...wantedOptions(config) };
+  const made = (await readMetadata(connection)) ?? { schema: wantedSchema(config), ...wantedOptions(config) };
   return { created: { dataset: !datasetExists, table: true }, notes: [...notes, ...inspect(made, config)] };
 }
 
@@ -65,7 +66,7 @@ export async function createDataset({ config, rest }: BigQueryConnection): Promi
 
 /** With every option; a stand-in that knows one of them not gets the bare table, and the caller a note. */
 export async function createTable({ config, rest }: BigQueryConnection): Promise<readonly string[]> {
-  const schema = wantedSchema();
+  const schema = wantedSchema(config);
   const options = wantedOptions(config);
   const create = (metadata: TableMetadata): Promise<void> =>
     unlessThere(() => rest.dataset(config.dataset).createTable(config.table, metadata));
@@ -93,8 +94,15 @@ async function unlessThere(create: () => Promise<unknown>): Promise<void> {
   }
 }
 
-function wantedSchema(): { fields: Column[] } {
-  return { fields: columns.map(({ name, type, mode, description }) => ({ name, type, mode, description })) };
+/** kpipe's own columns, and those that kpipe.yaml declares. */
+export function wantedColumns({ columns: declared }: Pick<BigQueryConfig, 'columns'>): readonly Column[] {
+  return [...columns, ...declaredColumns(declared)];
+}
+
+function wantedSchema(config: BigQueryConfig): { fields: Column[] } {
+  return {
+    fields: wantedColumns(config).map(({ name, type, mode, description }) => ({ name, type, mode, description })),
+  };
 }
 
 function wantedOptions(config: BigQueryConfig) {
@@ -106,9 +114,23 @@ function wantedOptions(config: BigQueryConfig) {
   };
 }
 
+/** Why rows with the declared columns do not fit the table as it is now. @throws KPIPE_BIGQUERY_… */
+export async function declaredColumnProblems(
+  connection: BigQueryConnection,
+  declared: readonly Column[],
+): Promise<readonly string[]> {
+  const { config } = connection;
+  try {
+    const metadata = await withDeadline(readMetadata(connection), openDeadlineMs, 'no answer about the table');
+    return metadata === null ? ['the table is not there'] : columnProblems(metadata, [...columns, ...declared]);
+  } catch (error) {
+    throw bigQueryFailure(`looking for the columns of ${tablePath(config)}`, error, config);
+  }
+}
+
 /** Throws where our rows would not fit; notes where the table merely differs. */
 function inspect(metadata: TableMetadata, config: BigQueryConfig): readonly string[] {
-  const problems = columnProblems(metadata);
+  const problems = columnProblems(metadata, wantedColumns(config));
   if (problems.length > 0) {
     throw new KpipeError(
       'KPIPE_SCHEMA_MISSING',
@@ -134,19 +156,20 @@ export function fieldsOf(metadata: TableMetadata): readonly Field[] {
   return Array.isArray(fields) ? fields.filter((item): item is Field => typeof item === 'object' && item !== null) : [];
 }
 
-function columnProblems(metadata: TableMetadata): readonly string[] {
+/** Why rows with these columns do not fit the table; empty: they do. */
+function columnProblems(metadata: TableMetadata, wanted: readonly Column[]): readonly string[] {
   const fields = fieldsOf(metadata);
-  const lacking = columns.flatMap(({ name, type }) => {
-    const field = fields.find((candidate) => candidate.name === name);
+  const lacking = wanted.flatMap((column) => {
+    const field = fields.find((candidate) => candidate.name === column.name);
     if (field === undefined) {
-      return [`no column ${name}`];
+      return [`no column ${column.name}`];
     }
-    const actual = field.type === 'INTEGER' ? 'INT64' : field.type;
-    return actual === type && field.mode !== 'REPEATED'
+    const actual = standardType(field.type ?? '?');
+    return actual === column.type && (field.mode === 'REPEATED') === (column.mode === 'REPEATED')
       ? []
-      : [`${name} is ${field.mode ?? ''} ${actual ?? '?'}, not ${type}`];
+      : [`${column.name} is ${field.mode ?? ''} ${actual}, not ${sqlType(column)}`];
   });
-  const ours: ReadonlySet<string> = new Set(columns.map(({ name }) => name));
+  const ours: ReadonlySet<string> = new Set(wanted.map(({ name }) => name));
   const demanding = fields.filter(({ name, mode }) => mode === 'REQUIRED' && !ours.has(name ?? ''));
   return [
     ...lacking,
@@ -156,8 +179,8 @@ function columnProblems(metadata: TableMetadata): readonly string[] {
 
 function addColumns(metadata: TableMetadata, config: BigQueryConfig): string {
   const present = new Set(fieldsOf(metadata).map(({ name }) => name));
-  const missing: readonly Column[] = columns.filter(({ name }) => !present.has(name));
-  const clauses = missing.map(({ name, type }) => `ADD COLUMN ${name} ${type}`);
+  const missing = wantedColumns(config).filter(({ name }) => !present.has(name));
+  const clauses = missing.map((column) => `ADD COLUMN ${column.name} ${sqlType(column)}`);
   return clauses.length === 0
     ? '(nothing: the types differ)'
     : `ALTER TABLE \`${tablePath(config)}\` ${clauses.join(', ')}`;

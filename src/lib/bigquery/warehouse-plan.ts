@@ -1,12 +1,13 @@
 import type { BigQueryConfig } from '../config/schema.ts';
-import { clusterColumns, columns, partitionColumn, type Column } from './columns.ts';
+import { clusterColumns, columns as ownColumns, partitionColumn, sqlType, type Column } from './columns.ts';
+import { declaredColumns } from './typed-columns.ts';
 
 /** What BigQuery holds of the configured names; null: it is not there. */
 export interface ObservedWarehouse {
   readonly location: string | null;
   readonly table: ObservedTable | null;
-  /** The de-duplicating view, whose query a stand-in does not tell. */
-  readonly view: { readonly query: string | null } | null;
+  /** The de-duplicating view, whose query and columns a stand-in may not tell. */
+  readonly view: { readonly query: string | null; readonly columns?: readonly string[] | null } | null;
 }
 
 export interface ObservedTable {
@@ -26,6 +27,7 @@ export interface ObservedTable {
 export type WarehouseChange =
   | { readonly kind: 'create-dataset'; readonly dataset: string; readonly location: string | null }
   | { readonly kind: 'create-table'; readonly table: string; readonly expiryMs: number | null }
+  /** `type` as SQL has it, such as INT64 or ARRAY<STRING>. */
   | { readonly kind: 'add-column'; readonly column: string; readonly type: string }
   | { readonly kind: 'set-expiry'; readonly fromMs: number | null; readonly toMs: number | null }
   | { readonly kind: 'set-clustering'; readonly from: readonly string[]; readonly to: readonly string[] }
@@ -76,7 +78,7 @@ export function planWarehouse(config: BigQueryConfig, observed: ObservedWarehous
   const { changes, obstacles } = observed.table === null ? nothing : planTable(config, observed.table);
   return {
     table,
-    changes: [...dataset, ...made, ...changes, ...planView(config, observed.view)],
+    changes: [...dataset, ...made, ...changes, ...planView(config, observed.view, changes)],
     obstacles: [...planLocation(config, observed.location), ...obstacles],
   };
 }
@@ -85,9 +87,10 @@ type Differences = Pick<WarehousePlan, 'changes' | 'obstacles'>;
 const nothing: Differences = { changes: [], obstacles: [] };
 
 function planTable(config: BigQueryConfig, table: ObservedTable): Differences {
+  const wanted = [...ownColumns, ...declaredColumns(config.columns)];
   const parts = [
-    ...columns.map((column) => planColumn(column, table)),
-    ...table.columns.map(planForeignColumn),
+    ...wanted.map((column) => planColumn(column, table)),
+    ...table.columns.map((column) => planForeignColumn(column, wanted)),
     planPartitioning(config, table),
     planClustering(table),
   ];
@@ -98,20 +101,27 @@ function planTable(config: BigQueryConfig, table: ObservedTable): Differences {
 }
 
 /** BigQuery's names of columns differ by more than case. */
-function planColumn({ name, type }: Column, table: ObservedTable): Differences {
-  const found = table.columns.find((column) => column.name.toLowerCase() === name);
+function planColumn(wanted: Column, table: ObservedTable): Differences {
+  const { name, type, mode } = wanted;
+  const found = table.columns.find((column) => column.name.toLowerCase() === name.toLowerCase());
   if (found === undefined) {
-    return { changes: [{ kind: 'add-column', column: name, type }], obstacles: [] };
+    return { changes: [{ kind: 'add-column', column: name, type: sqlType(wanted) }], obstacles: [] };
   }
-  if (found.name === name && found.type === type && found.mode !== 'REPEATED') {
+  if (found.name === name && found.type === type && (found.mode === 'REPEATED') === (mode === 'REPEATED')) {
     return nothing;
   }
-  const what = `column ${found.name} is ${found.mode} ${found.type}, not ${name} ${type}`;
-  return obstacle(what, 'name another bigquery.table: a column cannot change its type where it is');
+  const what = `column ${found.name} is ${found.mode} ${found.type}, not ${name} ${sqlType(wanted)}`;
+  const isOwn = ownColumns.some((column) => column.name === name);
+  return obstacle(
+    what,
+    isOwn
+      ? 'name another bigquery.table: a column cannot change its type where it is'
+      : 'declare it as it is, or under another name in bigquery.columns: a column cannot change its type where it is',
+  );
 }
 
-function planForeignColumn({ name, mode }: ObservedTable['columns'][number]): Differences {
-  const isOurs = columns.some((column) => column.name === name.toLowerCase());
+function planForeignColumn({ name, mode }: ObservedTable['columns'][number], wanted: readonly Column[]): Differences {
+  const isOurs = wanted.some((column) => column.name.toLowerCase() === name.toLowerCase());
   return isOurs || mode !== 'REQUIRED'
     ? nothing
     : obstacle(
@@ -158,14 +168,21 @@ function planClustering({ clustering }: ObservedTable): Differences {
     : { changes: [{ kind: 'set-clustering', from: clustering, to: clusterColumns }], obstacles: [] };
 }
 
-function planView(config: BigQueryConfig, found: ObservedWarehouse['view']): readonly WarehouseChange[] {
+/** A view keeps the columns that its table had when it was made, in what it tells of itself: new ones make it anew. */
+function planView(
+  config: BigQueryConfig,
+  found: ObservedWarehouse['view'],
+  changes: readonly WarehouseChange[],
+): readonly WarehouseChange[] {
   const view = viewName(config);
   if (found === null) {
     return [{ kind: 'create-view', view }];
   }
-  return found.query === null || squeezed(found.query) === squeezed(viewQuery(config))
-    ? []
-    : [{ kind: 'replace-view', view }];
+  const isOther = found.query !== null && squeezed(found.query) !== squeezed(viewQuery(config));
+  const isBehind =
+    changes.some(({ kind }) => kind === 'add-column') ||
+    declaredColumns(config.columns).some(({ name }) => found.columns?.includes(name) === false);
+  return isOther || isBehind ? [{ kind: 'replace-view', view }] : [];
 }
 
 function planLocation(config: BigQueryConfig, location: string | null): readonly WarehouseObstacle[] {

@@ -3,7 +3,7 @@ import type { Table, TableMetadata } from '@google-cloud/bigquery';
 import type { BigQueryConfig } from '../config/schema.ts';
 import { messageOf } from '../errors.ts';
 import { withDeadline } from '../deadline.ts';
-import { clusterColumns, partitionColumn } from './columns.ts';
+import { clusterColumns, partitionColumn, standardType } from './columns.ts';
 import { connectBigQuery, requestDeadlineMs, type BigQueryConnection } from './connection.ts';
 import { bigQueryFailure, isNotFound, tablePath } from './failures.ts';
 import { createDataset, createTable, fieldsOf } from './table.ts';
@@ -77,7 +77,7 @@ export async function observeWarehouse(connection: BigQueryConnection): Promise<
   return {
     location: typeof location === 'string' ? location : '',
     table: table === null ? null : observedTable(table, config),
-    view: view === null ? null : { query: view.view?.query ?? null },
+    view: view === null ? null : { query: view.view?.query ?? null, columns: namesOf(view) },
   };
 }
 
@@ -102,6 +102,12 @@ async function metadataOf(asked: Promise<readonly unknown[]>): Promise<unknown> 
   }
 }
 
+/** Null: not told. */
+function namesOf(metadata: TableMetadata): readonly string[] | null {
+  const fields = fieldsOf(metadata);
+  return fields.length === 0 ? null : fields.map(({ name = '' }) => name);
+}
+
 function observedTable(metadata: TableMetadata, config: BigQueryConfig): ObservedTable {
   const { timePartitioning, clustering, requirePartitionFilter } = metadata;
   const filter = requirePartitionFilter ?? timePartitioning?.requirePartitionFilter;
@@ -109,7 +115,7 @@ function observedTable(metadata: TableMetadata, config: BigQueryConfig): Observe
   return {
     columns: fieldsOf(metadata).map(({ name = '', type = '', mode = 'NULLABLE' }) => ({
       name,
-      type: type === 'INTEGER' ? 'INT64' : type,
+      type: standardType(type),
       mode,
     })),
     partitioning:
@@ -137,7 +143,7 @@ async function makeChange(connection: BigQueryConnection, change: WarehouseChang
       await createTable(connection);
       return;
     case 'add-column':
-      await addColumn(table, change);
+      await addColumn(connection, change);
       return;
     case 'set-expiry':
       await table.setMetadata({
@@ -169,12 +175,24 @@ function expirationOf(ms: number | null): { readonly expirationMs?: string } {
   return { expirationMs } as { readonly expirationMs?: string };
 }
 
-/** BigQuery adds columns to rows that are there as NULL, so that none can be REQUIRED. */
+/**
+ * BigQuery adds columns to rows that are there as NULL, so that none can be REQUIRED. A stand-in may take the new schema
+ * and leave its rows as they are: it is asked in SQL as well.
+ */
 async function addColumn(
-  table: Table,
+  connection: BigQueryConnection,
   { column, type }: { readonly column: string; readonly type: string },
 ): Promise<void> {
+  const table = tableOf(connection);
   const metadata = await tableMetadata(table);
   const fields = metadata === null ? [] : fieldsOf(metadata);
-  await table.setMetadata({ schema: { fields: [...fields, { name: column, type, mode: 'NULLABLE' }] } });
+  const element = /^ARRAY<(\w+)>$/.exec(type)?.[1];
+  const added = { name: column, type: element ?? type, mode: element === undefined ? 'NULLABLE' : 'REPEATED' };
+  await table.setMetadata({ schema: { fields: [...fields, added] } });
+  if (connection.config.endpoint !== undefined) {
+    // Where BigQuery's NUMERIC has nine decimals, a stand-in's own database may have fewer unless it is told.
+    const precise = type.replace(/\bNUMERIC\b/, 'NUMERIC(38, 9)');
+    const query = `ALTER TABLE \`${tablePath(connection.config)}\` ADD COLUMN IF NOT EXISTS ${column} ${precise}`;
+    await connection.rest.query({ query });
+  }
 }

@@ -1,7 +1,7 @@
 import type { protos } from '@google-cloud/bigquery-storage';
 
 import { KpipeError } from '../errors.ts';
-import { rowDescriptor } from './columns.ts';
+import type { RowDescriptor } from './columns.ts';
 import { requestDeadlineMs, type BigQueryConnection, type BigQueryWriteClient } from './connection.ts';
 import { bigQueryFailure, grpcNameOf, isNotFound, tablePath } from './failures.ts';
 import { tableOfStream } from './intent.ts';
@@ -32,7 +32,7 @@ export type CommitOutcome =
  */
 export interface PendingStreams {
   create(): Promise<string>;
-  append(stream: string, rows: readonly Buffer[]): Promise<AppendOutcome>;
+  append(stream: string, rows: readonly Buffer[], descriptor: RowDescriptor): Promise<AppendOutcome>;
   /** No more rows can follow. Fails when the stream holds another number of rows. */
   finalize(stream: string, rows: number): Promise<void>;
   /** Makes all rows of the stream visible at once. May be repeated: a second commit has no effect. */
@@ -54,7 +54,8 @@ export function pendingStreams(connection: BigQueryConnection): PendingStreams {
   };
   return {
     create: () => attempt('creating a write stream', (client) => createStream(client, connection)),
-    append: (stream, rows) => attempt('appending rows', (client) => appendRows(client, stream, rows)),
+    append: (stream, rows, descriptor) =>
+      attempt('appending rows', (client) => appendRows(client, stream, rows, descriptor)),
     finalize: (stream, rows) => attempt('finalizing a write stream', (client) => finalizeStream(client, stream, rows)),
     commit: (stream) => attempt('committing a write stream', (client) => commitStream(client, stream)),
   };
@@ -161,7 +162,12 @@ async function tryCommit(client: BigQueryWriteClient, stream: string): Promise<C
  * answer for each, in order. This is the client's plain streaming call: its managed connection keeps every connection it
  * ever made, and after a failure sends what was in flight in another order.
  */
-function appendRows(client: BigQueryWriteClient, stream: string, rows: readonly Buffer[]): Promise<AppendOutcome> {
+function appendRows(
+  client: BigQueryWriteClient,
+  stream: string,
+  rows: readonly Buffer[],
+  descriptor: RowDescriptor,
+): Promise<AppendOutcome> {
   const ranges = splitIntoRequests(rows);
   const call = client.appendRows({
     timeout: appendDeadlineMs,
@@ -172,7 +178,7 @@ function appendRows(client: BigQueryWriteClient, stream: string, rows: readonly 
   return new Promise<AppendOutcome>((resolve, reject) => {
     const send = (): void => {
       for (let range = ranges[sent]; range !== undefined && sent - answered < maxInFlight; range = ranges[sent]) {
-        call.write(requestOf(stream, rows, range, sent === 0));
+        call.write(requestOf(stream, rows, range, sent === 0 ? descriptor : null));
         sent += 1;
       }
     };
@@ -202,13 +208,18 @@ function appendRows(client: BigQueryWriteClient, stream: string, rows: readonly 
   });
 }
 
-function requestOf(stream: string, rows: readonly Buffer[], range: RequestRange, first: boolean): AppendRowsRequest {
+/** The descriptor goes with the first request of a connection only. */
+function requestOf(
+  stream: string,
+  rows: readonly Buffer[],
+  range: RequestRange,
+  descriptor: RowDescriptor | null,
+): AppendRowsRequest {
   return {
     writeStream: stream,
     offset: { value: range.start },
     protoRows: {
-      // The schema goes with the first request of a connection only.
-      ...(first ? { writerSchema: { protoDescriptor: rowDescriptor } } : {}),
+      ...(descriptor === null ? {} : { writerSchema: { protoDescriptor: descriptor } }),
       rows: { serializedRows: rows.slice(range.start, range.end) },
     },
   };

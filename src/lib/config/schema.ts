@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import { parseByteRate, parseDuration, parseSize } from './units.ts';
+import { warehouseColumns } from './warehouse-columns.ts';
 
 /**
  * The shape of kpipe.yaml. Durations become milliseconds, sizes bytes and rates bytes a second, with the unit in the
@@ -302,6 +303,7 @@ const bigquery = z
     /** write: load: the least time from one load job of the table to the next, over all processes of the role. */
     loadInterval: durationMs.default(60_000),
     expiry: durationMs.optional(),
+    columns: warehouseColumns.optional(),
     endpoint: z.url({ protocol: /^https?$/ }).optional(),
     grpcEndpoint: z
       .string()
@@ -406,5 +408,6 @@ export type TopicConfig = ConfigDocument['topics'][string];
 export type ProjectionConfig = z.output<typeof projection>;
 export type ColumnType = (typeof columnTypes)[number];
 export type BigQueryConfig = z.output<typeof bigquery>;
+export type WarehouseColumns = z.output<typeof warehouseColumns>;
 export const roleNames = ['events', 'logs', 'analytics'] as const;
 export type RoleName = (typeof roleNames)[number];

@@ -1,4 +1,5 @@
 import type { AnalyticsRow } from '../bigquery/analytics-row.ts';
+import { followConfig } from '../config/changes.ts';
 import type { BigQueryConfig } from '../config/schema.ts';
 import { openAnalyticsSink } from '../bigquery/open-analytics-sink.ts';
 import { createEventDecoder } from '../records/event.ts';
@@ -8,11 +9,18 @@ import { batchLimits, required, startPosition, type RoleEnvironment } from './en
 
 /** Analytics Pipeline: topic analytics → BigQuery. It opens no connection to PostgreSQL, and runs when that is down. */
 export async function openAnalyticsRole(environment: RoleEnvironment): Promise<Role<AnalyticsRow>> {
-  const { config, admin } = environment;
+  const { config, admin, notice, now } = environment;
   const role = required(config.roles.analytics, 'roles.analytics', 'analytics');
   const bigquery = required(config.bigquery, 'bigquery', 'analytics');
+  const configNow = followConfig(config, process.env, now);
   const sink = await openAnalyticsSink({
     config: bigquery,
+    maxDepth: role.limits.maxDepth,
+    declaredNow: async () => {
+      const changed = await configNow();
+      return changed === null ? null : (changed.bigquery?.columns ?? {});
+    },
+    notice,
     partitionCount: async () => {
       const [topic] = await admin.describeTopics([role.topic]);
       return topic?.partitions.length ?? 1;
@@ -65,7 +73,17 @@ function decodeAnalytics({ config, now }: RoleEnvironment): Decode<AnalyticsRow>
     const timeMicros = BigInt(time.ms) * 1000n + BigInt(time.micros);
     return {
       kind: 'row',
-      row: { offset, id, source, type, subject, timeMicros, data, extensions, ingestedAtMs: now() },
+      row: {
+        offset,
+        id: id.view(),
+        source: source.view(),
+        type: type.view(),
+        subject: subject?.view() ?? null,
+        timeMicros,
+        data: data?.view() ?? null,
+        extensions: extensions?.view() ?? null,
+        ingestedAtMs: now(),
+      },
     };
   };
 }

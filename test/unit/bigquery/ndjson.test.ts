@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 
 import type { AnalyticsRow } from '../../../src/lib/bigquery/analytics-row.ts';
 import { createLineEncoder, timestampText } from '../../../src/lib/bigquery/ndjson.ts';
+import { compileTypedColumns } from '../../../src/lib/bigquery/typed-columns.ts';
 
 const row: AnalyticsRow = {
   offset: 9_223_372_036_854_775_807n,
@@ -25,6 +26,36 @@ describe('a row as a line of JSON', () => {
         ',"kafka_topic":"shop.analytics","kafka_partition":3,"kafka_offset":9223372036854775807' +
         ',"data":{"n":9007199254740993,  "price":1.10,  "huge":1e400}}\n',
     );
+  });
+
+  test('declared columns: numbers that a double would bend go as strings, what is absent is not there', () => {
+    const typed = compileTypedColumns(
+      {
+        'page.*': {
+          n: { from: 'data.n', type: 'INT64' },
+          price: { from: 'data.price', type: 'NUMERIC' },
+          ratio: { from: 'data.ratio', type: 'FLOAT64' },
+          done: { from: 'data.done', type: 'BOOL' },
+          at: { from: 'data.at', type: 'TIMESTAMP' },
+          day: { from: 'data.day', type: 'DATE' },
+          raw: { from: 'data.raw', type: 'JSON' },
+          tags: { from: 'data.tags', type: 'ARRAY<STRING>' },
+          ids: { from: 'data.ids', type: 'ARRAY<INT64>' },
+          gone: { from: 'data.gone', type: 'STRING' },
+        },
+      },
+      100,
+    );
+    const data = `{"n":9007199254740993,"price":1.10,"ratio":1e21,"done":true,"at":"2026-11-23T08:00:00Z","day":"2026-11-23",
+      "raw":{"a":\n1.10},"tags":["a\\n\\"b"],"ids":[1,-9223372036854775808],"gone":null}`;
+    const each = { ...row, data: Buffer.from(data) };
+    const cells = typed.cellsOf(each);
+    const line = String(encode(each, cells.kind === 'cells' ? cells.cells : []));
+    expect(line.slice(line.indexOf(',"n":"'))).toBe(
+      ',"n":"9007199254740993","price":"1.1","ratio":1e+21,"done":true,"at":"2026-11-23 08:00:00.000000 UTC"' +
+        ',"day":"2026-11-23","raw":{"a": 1.10},"tags":["a\\n\\"b"],"ids":["1","-9223372036854775808"]}\n',
+    );
+    expect(line.indexOf('\n')).toBe(line.length - 1);
   });
 
   test('any row is one line, and its JSON says what the row says', () => {

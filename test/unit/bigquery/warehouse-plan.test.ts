@@ -49,7 +49,10 @@ describe('the plan of the warehouse', () => {
     [
       'a column that is missing',
       withTable({ columns: without('subject') }),
-      [{ kind: 'add-column', column: 'subject', type: 'STRING' }],
+      [
+        { kind: 'add-column', column: 'subject', type: 'STRING' },
+        { kind: 'replace-view', view: 'events_unique' },
+      ],
     ],
     [
       'a longer life of partitions',
@@ -104,6 +107,71 @@ describe('the plan of the warehouse', () => {
     const { changes, obstacles } = planWarehouse(config, observed);
     expect(changes).toEqual([]);
     expect(obstacles.map((obstacle) => obstacle.what)).toEqual([expect.stringMatching(what)]);
+  });
+
+  describe('of declared columns', () => {
+    const declared: BigQueryConfig = {
+      ...config,
+      columns: {
+        'page.*': {
+          page_Url: { from: 'data.url', type: 'STRING' },
+          tags: { from: 'data.tags', type: 'ARRAY<STRING>' },
+        },
+      },
+    };
+    const has = (...more: ObservedTable['columns']): ObservedWarehouse =>
+      withTable({ columns: [...asDeclared.columns, ...more] });
+    const url = { name: 'page_Url', type: 'STRING', mode: 'NULLABLE' };
+    const tags = { name: 'tags', type: 'STRING', mode: 'REPEATED' };
+
+    test('they are added, and the view is made anew behind them', () => {
+      expect(planWarehouse(declared, inSync)).toMatchObject({
+        changes: [
+          { kind: 'add-column', column: 'page_Url', type: 'STRING' },
+          { kind: 'add-column', column: 'tags', type: 'ARRAY<STRING>' },
+          { kind: 'replace-view', view: 'events_unique' },
+        ],
+        obstacles: [],
+      });
+    });
+
+    test('they are there: nothing to do; not declared any more, they are somebody else’s', () => {
+      expect(planWarehouse(declared, has(url, tags))).toMatchObject({ changes: [], obstacles: [] });
+      expect(planWarehouse(config, has(url, tags))).toMatchObject({ changes: [], obstacles: [] });
+    });
+
+    test('a view that tells of older columns is made anew; one that tells of none is not asked', () => {
+      const view = { query: viewQuery(config) };
+      const observed = { ...has(url, tags), view: { ...view, columns: ['id', 'page_Url'] } };
+      expect(planWarehouse(declared, observed).changes).toEqual([{ kind: 'replace-view', view: 'events_unique' }]);
+      expect(planWarehouse(declared, { ...observed, view: { ...view, columns: null } }).changes).toEqual([]);
+      expect(
+        planWarehouse(declared, { ...observed, view: { ...view, columns: ['page_Url', 'tags'] } }).changes,
+      ).toEqual([]);
+    });
+
+    test.each([
+      ['another type', has({ ...url, type: 'INT64' }, tags), 'column page_Url is NULLABLE INT64, not page_Url STRING'],
+      [
+        'a scalar for an array',
+        has(url, { ...tags, mode: 'NULLABLE' }),
+        'column tags is NULLABLE STRING, not tags ARRAY<STRING>',
+      ],
+      [
+        'an array for a scalar',
+        has({ ...url, mode: 'REPEATED' }, tags),
+        'column page_Url is REPEATED STRING, not page_Url STRING',
+      ],
+      [
+        'another case',
+        has({ ...url, name: 'PAGE_URL' }, tags),
+        'column PAGE_URL is NULLABLE STRING, not page_Url STRING',
+      ],
+    ] as const)('%s is an obstacle, and nothing is changed', (_what, observed, what) => {
+      const plan = planWarehouse(declared, observed);
+      expect(plan.changes).toEqual([]);
+      expect(plan.obstacles).toEqual([{ what, next: expect.stringMatching(/under another name/) }]);
+    });
   });
 
   test('a dataset elsewhere cannot move', () => {
