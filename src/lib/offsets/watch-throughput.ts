@@ -54,7 +54,7 @@ async function namesOf(admin: KafkaAdmin, wanted: readonly string[]): Promise<re
 }
 
 /** Ends, sizes and positions, asked for at once: one round of requests to each broker. */
-async function lookAtThroughput(
+export async function lookAtThroughput(
   admin: KafkaAdmin,
   names: readonly string[],
   groups: readonly string[],

@@ -30,7 +30,7 @@ export interface PlanRequest {
 export async function drawUpPlan(admin: ClusterAdmin, request: PlanRequest): Promise<TopicPlan> {
   const { declarations, nowMs, sources } = request;
   const all = topicSpecs(declarations);
-  const specs = select(all, request.only);
+  const specs = selectSpecs(all, request.only);
   const managed = managedTopics(all, declarations);
   const named = request.prune ?? [];
   const prune = named.length === 0 ? [] : pruneTargets(named, { topics: await admin.listTopics(), managed });
@@ -86,7 +86,8 @@ function questionOf(spec: TopicSpec, topic: ObservedTopic): EvidenceQuestion | u
       };
 }
 
-function select(specs: readonly TopicSpec[], only: readonly string[]): readonly TopicSpec[] {
+/** The named ones; all when none is named. @throws KPIPE_USAGE with the nearest name */
+export function selectSpecs(specs: readonly TopicSpec[], only: readonly string[]): readonly TopicSpec[] {
   const names = specs.map(({ name }) => name);
   const unknown = only.find((name) => !names.includes(name));
   if (unknown !== undefined) {
