@@ -26,7 +26,7 @@ function properties(entries) {
 }
 
 /** Writes the worker's and the connector's files; answers what `java` is given. */
-export function connectCommand({ directory, jars, brokers, topic, url }) {
+export function connectCommand({ directory, jars, brokers, topic, url, name }) {
   mkdirSync(directory, { recursive: true });
   const worker = join(directory, 'worker.properties');
   const connector = join(directory, 'sink.properties');
@@ -50,7 +50,7 @@ export function connectCommand({ directory, jars, brokers, topic, url }) {
   writeFileSync(
     connector,
     properties({
-      name: `bench-${topic}`,
+      name,
       'connector.class': 'io.debezium.connector.jdbc.JdbcSinkConnector',
       'tasks.max': '3',
       topics: topic,
