@@ -10,7 +10,7 @@ export type WarehouseApplyResult = WarehouseApplied;
 export default class WarehouseApply extends KpipeCommand {
   static override summary = 'make dataset, table and view as kpipe.yaml declares them';
   static override description =
-    'creates and adds; deletes nothing, and no row. a running role goes on meanwhile. exits 3 when what is left needs a destructive change, 5 when only a part was done';
+    'creates and adds; deletes nothing, and no row. a running role goes on meanwhile, and takes declared columns as soon as the table has them. exits 3 when what is left needs a destructive change, 4 when that is all there is, 5 when only a part was done';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --yes',
@@ -37,7 +37,13 @@ export default class WarehouseApply extends KpipeCommand {
       await this.confirm({ action, yes: flags.yes, confirm: flags.confirm, config });
     }
     const applied = await applyWarehousePlan(bigquery, plan);
-    const exitCode = applied.failed !== null ? 5 : applied.obstacles.length > 0 ? 3 : 0;
-    return this.show(flags, applied, warehouseApplyView, { exitCode });
+    return this.show(flags, applied, warehouseApplyView, { exitCode: exitCodeOf(applied) });
   }
+}
+
+function exitCodeOf({ done, failed, obstacles }: WarehouseApplied): 0 | 3 | 4 | 5 {
+  if (failed !== null) {
+    return 5;
+  }
+  return obstacles.length === 0 ? 0 : done.length === 0 ? 4 : 3;
 }
