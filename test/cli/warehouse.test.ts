@@ -99,9 +99,9 @@ const warehouse = (verb: string, file: string, ...more: readonly string[]): Prom
 const kindsOf = (changes: WarehousePlanResult['changes']): readonly string[] =>
   changes.map((change) => (change.kind === 'add-column' ? `${change.column} ${change.type}` : change.kind));
 
-function json<Result>({ code, stdout, stderr }: Ended, exit: number): Result {
+function json({ code, stdout, stderr }: Ended, exit: number): unknown {
   expect({ code, stderr }).toMatchObject({ code: exit });
-  return JSON.parse(stdout) as Result;
+  return JSON.parse(stdout);
 }
 
 describe.skipIf(bigquery === null)('warehouse', () => {
@@ -112,7 +112,7 @@ describe.skipIf(bigquery === null)('warehouse', () => {
 
   test('from nothing to in sync: plan looks, apply asks and makes, status tells', async () => {
     const file = pipeline({ name });
-    const planned = json<WarehousePlanResult>(await warehouse('plan', file, '--json'), 3);
+    const planned = json(await warehouse('plan', file, '--json'), 3) as WarehousePlanResult;
     expect(kindsOf(planned.changes)).toEqual(['create-dataset', 'create-table', 'create-view']);
     const shown = await warehouse('plan', file);
     expect(shown).toMatchObject({ code: 3, stderr: '' });
@@ -122,9 +122,9 @@ describe.skipIf(bigquery === null)('warehouse', () => {
     const unasked = await warehouse('apply', file);
     expect(unasked).toMatchObject({ code: 4, stdout: '' });
     expect(unasked.stderr).toContain('KPIPE_CONFIRMATION_REQUIRED');
-    expect(json<WarehouseStatusResult>(await warehouse('status', file, '--json'), 3)).toMatchObject({ exists: false });
+    expect(json(await warehouse('status', file, '--json'), 3)).toMatchObject({ exists: false });
 
-    const applied = json<WarehouseApplyResult>(await warehouse('apply', file, '--yes', '--json'), 0);
+    const applied = json(await warehouse('apply', file, '--yes', '--json'), 0) as WarehouseApplyResult;
     expect(kindsOf(applied.done)).toEqual(['create-dataset', 'create-table', 'create-view']);
     expect(applied).toMatchObject({ failed: null, notDone: [], obstacles: [] });
     expect(await warehouse('plan', file)).toMatchObject({ code: 0, stdout: expect.stringContaining('in sync') });
@@ -145,19 +145,19 @@ describe.skipIf(bigquery === null)('warehouse', () => {
     expect(shown.code).toBe(3);
     expect(shown.stdout).toContain('~ column url STRING');
     expect(shown.stdout).toContain('~ column ids ARRAY<INT64>');
-    const applied = json<WarehouseApplyResult>(await warehouse('apply', file, '--yes', '--json'), 0);
+    const applied = json(await warehouse('apply', file, '--yes', '--json'), 0) as WarehouseApplyResult;
     expect(kindsOf(applied.done)).toEqual(['url STRING', 'ids ARRAY<INT64>', 'replace-view']);
     expect((await warehouse('plan', file)).code).toBe(0);
 
     const other = pipeline({ name, bigquery: ["columns: {'page.*': {url: {from: data.url, type: INT64}}}"] });
-    const planned = json<WarehousePlanResult>(await warehouse('plan', other, '--json'), 3);
+    const planned = json(await warehouse('plan', other, '--json'), 3) as WarehousePlanResult;
     expect(planned).toMatchObject({
       changes: [],
       obstacles: [{ what: 'column url is NULLABLE STRING, not url INT64' }],
     });
     const refused = await warehouse('apply', other, '--yes');
     expect(refused).toMatchObject({ code: 4, stdout: expect.stringContaining('! column url is NULLABLE STRING') });
-    const status = json<WarehouseStatusResult>(await warehouse('status', other, '--json'), 3);
+    const status = json(await warehouse('status', other, '--json'), 3) as WarehouseStatusResult;
     expect(status.obstacles).toHaveLength(1);
     expect((await warehouse('plan', pipeline({ name, bigquery: views }))).code).toBe(0);
   });
@@ -169,7 +169,7 @@ describe.skipIf(bigquery === null)('warehouse', () => {
     expect(refused).toMatchObject({ code: 4, stdout: '' });
     expect(refused.stderr).toContain('--confirm');
     const applied = await warehouse('apply', file, '--context', 'prod', '--confirm', 'prod', '--json');
-    expect(json<WarehouseApplyResult>(applied, 0).done).toHaveLength(3);
+    expect((json(applied, 0) as WarehouseApplyResult).done).toHaveLength(3);
   });
 
   test('a role that runs takes a new column without a restart: declared, applied, filled', async () => {
@@ -225,7 +225,7 @@ describe.skipIf(bigquery === null)('warehouse', () => {
     pipeline({ name: own, bigquery: views });
     await sendUntil(/the table cannot take yet \(no column url; no column ids\)/);
     await countIs(sent);
-    const applied = json<WarehouseApplyResult>(await warehouse('apply', file, '--yes', '--json'), 0);
+    const applied = json(await warehouse('apply', file, '--yes', '--json'), 0) as WarehouseApplyResult;
     expect(kindsOf(applied.done)).toEqual(['url STRING', 'ids ARRAY<INT64>', 'create-view']);
     await sendUntil(/declared columns in use: url, ids/);
     await countIs(sent);
