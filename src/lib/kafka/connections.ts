@@ -5,8 +5,8 @@ import { KpipeError } from '../errors.ts';
 import { kafkaClientOptions, type KafkaClientOptions } from './connection.ts';
 import { connectionFailure, unreachable } from './failures.ts';
 
-/** The driver, as its module: 0.6 s of CPU to load, so it is imported with the first connection. */
-export type KafkaDriver = typeof import('@platformatic/kafka');
+/** The driver, as its module; it is imported with the first connection. */
+export type KafkaDriver = typeof import('./driver.ts');
 type Answer<Request extends (...args: never[]) => Promise<unknown>> = Awaited<ReturnType<Request>>;
 export type ApiVersionsResponse = Answer<KafkaDriver['apiVersionsV3']['api']['async']>;
 export type MetadataResponse = Answer<KafkaDriver['metadataV12']['api']['async']>;
@@ -44,7 +44,7 @@ export class KafkaConnections {
   static async prepare(config: KafkaConfig, requestTimeoutMs: number): Promise<KafkaConnections> {
     const connectTimeoutMs = Math.min(config.connectTimeout, requestTimeoutMs);
     const options = kafkaClientOptions(config, { connectTimeoutMs, requestTimeoutMs });
-    return new KafkaConnections(await import('@platformatic/kafka'), config, options);
+    return new KafkaConnections(await import('./driver.ts'), config, options);
   }
 
   /** Requests sent so far, to all brokers: each one's versions are one, too; what TLS and SASL exchange is not counted. */

@@ -1,7 +1,9 @@
 import { Semaphore } from '../../runtime/semaphore.ts';
-import type { KafkaDriver } from '../connections.ts';
 import { AnswerReader } from './answer-reader.ts';
 import type { FetchPartition } from './fetch-partition.ts';
+
+/** The driver's checksum and what it takes, of the whole package: its codecs are not in driver.ts. */
+export type Checksum = Pick<typeof import('@platformatic/kafka'), 'crc32c' | 'Reader'>;
 
 export interface DeliveryOwner {
   /** False: nothing is delivered any more. */
@@ -13,12 +15,12 @@ export interface DeliveryOwner {
 
 /** Reads the answers that wait and delivers them, of each partition one after the other. */
 export class Deliveries {
-  readonly #driver: KafkaDriver;
+  readonly #checksum: Checksum;
   readonly #owner: DeliveryOwner;
   readonly #large = new Semaphore(1);
 
-  constructor(driver: KafkaDriver, owner: DeliveryOwner) {
-    this.#driver = driver;
+  constructor(checksum: Checksum, owner: DeliveryOwner) {
+    this.#checksum = checksum;
     this.#owner = owner;
   }
 
@@ -56,7 +58,7 @@ export class Deliveries {
 
   /** The driver's function copies a Buffer, but not what is inside its own DynamicBuffer. */
   #crc32c(bytes: Buffer): number {
-    const { crc32c, Reader } = this.#driver;
+    const { crc32c, Reader } = this.#checksum;
     return crc32c(Reader.from(bytes).buffer);
   }
 }

@@ -4,7 +4,7 @@ import { partitionKey, type FetchedBatch, type TopicPartition } from '../../port
 import { addressText, KafkaConnections } from '../connections.ts';
 import type { FetchAnswer, FetchBounds, FetchedBytes } from '../fetch-request.ts';
 import { BrokerLanes, type BrokerAddress, type LaneOwner } from './broker-lanes.ts';
-import { Deliveries } from './deliveries.ts';
+import { Deliveries, type Checksum } from './deliveries.ts';
 import { FetchPartition, type OpenQuestion } from './fetch-partition.ts';
 import { hindrance, LeaderSearch } from './leader-search.ts';
 import { Leaders } from './leaders.ts';
@@ -60,6 +60,7 @@ export class PartitionFetcher {
 
   private constructor(
     options: FetchOptions,
+    checksum: Checksum,
     control: KafkaConnections,
     long: KafkaConnections,
     short: KafkaConnections,
@@ -75,7 +76,7 @@ export class PartitionFetcher {
       failed: (error: KpipeError) => this.#fail(error),
     };
     this.#search = new LeaderSearch(leaders, owner, this.#closed.signal);
-    this.#deliveries = new Deliveries(control.driver, {
+    this.#deliveries = new Deliveries(checksum, {
       isReading: () => this.#isReading,
       gotRoom: () => this.#wakeAll(),
       failed: (error) => this.#fail(error),
@@ -88,6 +89,7 @@ export class PartitionFetcher {
     const client = { ...config, clientId: options.clientId };
     return new PartitionFetcher(
       options,
+      await import('@platformatic/kafka'),
       await KafkaConnections.prepare(client, answerMs),
       await KafkaConnections.prepare(client, options.maxWaitMs + answerMs),
       await KafkaConnections.prepare(client, answerMs),
