@@ -1,116 +1,174 @@
 import { formatDuration } from '../lib/config/units.ts';
-import type { Look, Pace } from '../lib/offsets/follow.ts';
-import type { GroupLag, LagReport } from '../lib/offsets/lag-report.ts';
-import { lagStatuses } from '../lib/offsets/status.ts';
+import type { ProbeRole, ProbeState } from '../lib/dashboard/active-probe.ts';
+import type { DashboardPaces, DashboardPart } from '../lib/dashboard/paces.ts';
+import type { DashboardState } from '../lib/dashboard/watch.ts';
+import { brokerPage, brokersPage } from './dashboard/brokers.ts';
+import { chartsPage } from './dashboard/charts.ts';
+import { freshnessOf, type Clock } from './dashboard/freshness.ts';
+import { headerLine } from './dashboard/header.ts';
+import { addGap, addLook, type LagTrends } from './dashboard/lag-trends.ts';
+import { latencyPage } from './dashboard/latency.ts';
+import { groupPage, overviewPage } from './dashboard/overview.ts';
+import type { Freshness, Page, SpanLine, ViewName } from './dashboard/page.ts';
+import { rolesPage } from './dashboard/roles.ts';
+import { addThroughput, topicPage, topicsPage, type TopicTrends } from './dashboard/topics.ts';
 import { escapeControls } from './output/escape.ts';
-import type { Span } from './output/text.ts';
 import { PacedFeed } from './paced-feed.ts';
-import { groupCells, lagColumns, partitionCells, partitionColumns, reasonLine, type LagColumn } from './views/lag.ts';
 
-/** What the lag screen draws: data made safe for a terminal. */
+/** What every view has in common. */
 interface ScreenModel {
   readonly title: string;
-  readonly observedAt: string | null;
-  readonly failure: string | null;
   readonly paused: boolean;
   readonly interval: string;
-  readonly columns: readonly LagColumn[];
-  readonly partitionColumns: readonly LagColumn[];
-  readonly rows: readonly ScreenRow[];
-  readonly notes: readonly Span[];
-}
-
-interface ScreenRow {
-  readonly key: string;
-  readonly cells: readonly Span[];
-  readonly trend: readonly (number | null)[];
-  readonly lag: number;
-  readonly time: number;
-  readonly severity: number;
-  readonly partitions: readonly { readonly key: string; readonly cells: readonly Span[] }[];
+  readonly header: SpanLine;
 }
 
 export interface LagScreenFeedOptions {
   readonly title: string;
-  readonly pace: Pace;
+  readonly paces: DashboardPaces;
   readonly lossAlarmMs: number;
+  readonly now: () => number;
+  readonly probe: (role: ProbeRole) => void;
 }
 
-const trendLength = 60;
+/** What each view shows, and so what is looked at at the interval while it is open. */
+const partsOfView: Readonly<Record<ViewName, readonly [DashboardPart, ...DashboardPart[]]>> = {
+  overview: ['lag'],
+  group: ['lag'],
+  charts: ['lag'],
+  roles: ['lag', 'processes', 'stores'],
+  latency: ['lag', 'processes'],
+  topics: ['topics'],
+  topic: ['topics'],
+  brokers: ['brokers'],
+  broker: ['brokers'],
+};
 
-/** Turns looks into what the screen draws, and the screen's keys into another pace. */
+/** Turns what was seen into pages, one for each view, and the screen's keys into paces and probes. */
 export class LagScreenFeed extends PacedFeed<ScreenModel> {
   readonly #options: LagScreenFeedOptions;
-  #trends: ReadonlyMap<string, readonly (number | null)[]> = new Map();
+  #state: DashboardState = nothingSeen;
+  #probe: ProbeState = { kind: 'none' };
+  #lagTrends: LagTrends = new Map();
+  #topicTrends: TopicTrends = new Map();
 
   constructor(options: LagScreenFeedOptions) {
-    super(options.pace, {
+    super(options.paces, {
       title: escapeControls(options.title),
-      observedAt: null,
-      failure: null,
       paused: false,
-      interval: formatDuration(options.pace.intervalMs),
-      columns: lagColumns,
-      partitionColumns,
-      rows: [],
-      notes: [],
+      interval: formatDuration(options.paces.intervalMs),
+      header: [],
     });
     this.#options = options;
   }
 
-  /** A look that failed leaves the last one on the screen, marked as stale. */
-  show(look: Look): void {
-    this.update(look.kind === 'failed' ? { failure: escapeControls(look.error.message) } : this.#draw(look.report));
+  /** What a look at `part` has changed. */
+  show(state: DashboardState, part: DashboardPart): void {
+    const nowMs = this.#options.now();
+    this.#state = state;
+    if (part === 'lag') {
+      const { report, failure, seenAtMs } = state.lag;
+      this.#lagTrends =
+        failure !== null || report === null
+          ? addGap(this.#lagTrends, nowMs)
+          : addLook(this.#lagTrends, report, seenAtMs ?? nowMs);
+    }
+    if (part === 'topics' && state.topics.failure === null && state.topics.report !== null) {
+      this.#topicTrends = addThroughput(this.#topicTrends, state.topics.report);
+    }
+    this.update({ header: headerLine(state, nowMs) });
   }
 
-  #draw(report: LagReport): Partial<ScreenModel> {
-    this.#trends = new Map(
-      report.roles.map((group) => {
-        const lag = group.lagRecords;
-        return [group.group, [...(this.#trends.get(group.group) ?? []), lag].slice(-trendLength)];
-      }),
+  showProbe(probe: ProbeState): void {
+    this.#probe = probe;
+    this.update({});
+  }
+
+  /** Ages go on while no look comes back: once a second, and only where something is old. */
+  tick(): void {
+    const { lag, brokers, topics, replica, backup } = this.#state;
+    const old = [lag, brokers, topics, replica, backup].some(
+      (part) => part !== null && part.seenAtMs !== null && (part.failure !== null || this.#isLate(part.seenAtMs)),
     );
-    return {
-      observedAt: report.observedAt.replace(/^.*T([\d:]+).*$/, '$1Z'),
-      failure: null,
-      rows: report.roles.map((group) => this.#row(group)),
-      notes: notesOf(report),
-    };
+    if (old && !this.#options.paces.paused) {
+      this.update({ header: headerLine(this.#state, this.#options.now()) });
+    }
   }
 
-  #row(group: GroupLag): ScreenRow {
+  /** The view that is open: what it shows is looked at more often. */
+  readonly open = (view: ViewName): void => {
+    this.#options.paces.show(partsOfView[view]);
+  };
+
+  readonly probe = (role: ProbeRole): void => this.#options.probe(role);
+
+  /** @param of the group, topic or broker that is opened, or whose charts are shown */
+  readonly page = (view: ViewName, of: string | null): Page => {
+    const nowMs = this.#options.now();
+    return { ...this.#content(view, of ?? '', nowMs), freshness: this.#freshness(view, nowMs) };
+  };
+
+  #content(view: ViewName, of: string, nowMs: number): Omit<Page, 'freshness'> {
+    const { lag, topics, brokers, processes, stores } = this.#state;
     const { lossAlarmMs } = this.#options;
-    return {
-      key: escapeControls(group.group),
-      cells: groupCells(group, lossAlarmMs).map(safe),
-      trend: this.#trends.get(group.group) ?? [],
-      lag: group.lagRecords ?? -1,
-      time: group.timeLagMs ?? -1,
-      severity: lagStatuses.indexOf(group.status),
-      partitions: group.partitions.map((partition) => ({
-        key: `${partition.topic}-${partition.partition}`,
-        cells: partitionCells(partition, lossAlarmMs).map(safe),
-      })),
-    };
+    switch (view) {
+      case 'overview':
+        return overviewPage(lag.report, this.#lagTrends, lossAlarmMs, { key: of, nowMs });
+      case 'group':
+        return groupPage(lag.report, of, lossAlarmMs);
+      case 'charts':
+        return chartsPage(lag.report, this.#lagTrends, of, nowMs);
+      case 'topics':
+        return topicsPage(topics.report, this.#topicTrends);
+      case 'topic':
+        return topicPage(topics.report, of);
+      case 'brokers':
+        return brokersPage(brokers.report);
+      case 'broker':
+        return brokerPage(brokers.report, of);
+      case 'roles':
+        return rolesPage({
+          lag: lag.report,
+          processes: processes?.report ?? null,
+          stores: stores?.report ?? null,
+          lossAlarmMs,
+        });
+      case 'latency':
+        return latencyPage({
+          lag: lag.report,
+          processes: processes?.report ?? null,
+          hasAddresses: processes !== null,
+          probe: this.#probe,
+        });
+    }
+  }
+
+  #freshness(view: ViewName, nowMs: number): Freshness {
+    const { paces } = this.#options;
+    const clock: Clock = { nowMs, intervalMs: paces.paused ? null : paces.intervalMs };
+    const { lag, topics, brokers } = this.#state;
+    switch (partsOfView[view][0]) {
+      case 'topics':
+        return freshnessOf(topics, clock, null);
+      case 'brokers':
+        return freshnessOf(brokers, clock, null);
+      default:
+        return freshnessOf(lag, clock, lag.report?.cost.requests ?? null);
+    }
+  }
+
+  #isLate(seenAtMs: number): boolean {
+    return this.#options.now() - seenAtMs > 2 * this.#options.paces.intervalMs;
   }
 }
 
-function safe(span: Span): Span {
-  return { tone: span.tone, text: escapeControls(span.text) };
-}
-
-/** What is wrong with groups, worst first, then what could not be seen. */
-function notesOf(report: LagReport): readonly Span[] {
-  const wrong = report.roles
-    .filter(({ reason }) => reason !== null)
-    .toSorted((left, right) => lagStatuses.indexOf(right.status) - lagStatuses.indexOf(left.status))
-    .map((group): Span => ({
-      tone: group.status === 'unknown' || group.status === 'ok' ? 'dim' : 'bad',
-      text: textOf(reasonLine(group)),
-    }));
-  return [...wrong, ...report.notes.map((note): Span => ({ tone: 'warn', text: `! ${note}` }))].map(safe);
-}
-
-function textOf(line: readonly (string | Span)[]): string {
-  return line.map((part) => (typeof part === 'string' ? part : part.text)).join('');
-}
+const notSeen = { report: null, seenAtMs: null, lookMs: null, failure: null, failedLooks: 0 };
+const nothingSeen: DashboardState = {
+  lag: notSeen,
+  brokers: notSeen,
+  topics: notSeen,
+  processes: null,
+  stores: null,
+  replica: null,
+  backup: null,
+};

@@ -1,5 +1,4 @@
 import { formatDuration } from '../lib/config/units.ts';
-import type { Pace } from '../lib/offsets/follow.ts';
 
 const intervalsMs = [500, 1000, 2000, 5000, 10_000, 30_000, 60_000];
 
@@ -9,13 +8,20 @@ interface PacedModel {
   readonly interval: string;
 }
 
+/** How often to look: one part's, or a whole dashboard's. */
+interface ChangeablePace {
+  readonly intervalMs: number;
+  readonly paused: boolean;
+  readonly change: (to: { readonly intervalMs?: number; readonly paused?: boolean }) => void;
+}
+
 /** A screen's model: who draws it subscribes, and its keys change the pace of the looks. */
 export class PacedFeed<Model extends PacedModel> {
-  readonly #pace: Pace;
+  readonly #pace: ChangeablePace;
   readonly #listeners = new Set<() => void>();
   #model: Model;
 
-  constructor(pace: Pace, model: Model) {
+  constructor(pace: ChangeablePace, model: Model) {
     this.#pace = pace;
     this.#model = model;
   }

@@ -2,7 +2,7 @@ import { Args, Flags } from '@oclif/core';
 
 import { KpipeCommand } from '../cli/base-command.ts';
 import { durationFlag } from '../cli/duration-flag.ts';
-import { LagScreenFeed } from '../cli/lag-screen-feed.ts';
+import { processAddress, runLagScreen } from '../cli/lag-watch.ts';
 import { lagView, lookLine, lossAlarmOf } from '../cli/views/lag.ts';
 import type { Config } from '../lib/config/load.ts';
 import { KpipeError } from '../lib/errors.ts';
@@ -18,6 +18,7 @@ export type LagResult = CheckedLagReport | undefined;
 interface WatchFlags {
   readonly interval?: number | undefined;
   readonly for?: number | undefined;
+  readonly metrics?: readonly string[] | undefined;
   readonly json: boolean;
   readonly output?: string | undefined;
 }
@@ -29,6 +30,7 @@ export default class Lag extends KpipeCommand {
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> events --watch',
+    '<%= config.bin %> <%= command.id %> --watch --metrics http://10.0.0.1:9464 --metrics http://10.0.0.2:9464',
     "<%= config.bin %> <%= command.id %> --for 30s --fail-on 'time>5m,loss<6h,status>=warn'",
     '<%= config.bin %> <%= command.id %> --group my-service --json',
   ];
@@ -42,7 +44,14 @@ export default class Lag extends KpipeCommand {
     }),
     watch: Flags.boolean({
       char: 'w',
-      description: 'keep looking: a full screen on a terminal, else one ndjson line an interval',
+      description: 'keep looking: a dashboard on a terminal, else one ndjson line an interval',
+    }),
+    metrics: Flags.string({
+      multiple: true,
+      multipleNonGreedy: true,
+      dependsOn: ['watch'],
+      helpValue: 'URL',
+      description: 'where a role’s process serves --metrics-port: its latency and health are in the dashboard',
     }),
     interval: durationFlag('interval', 200)({ description: 'time between two looks (default: 2s)' }),
     for: durationFlag('for')({ description: 'how long to watch (default: 1s; 30s when --fail-on asks for a status)' }),
@@ -76,22 +85,18 @@ export default class Lag extends KpipeCommand {
         next: 'use --output ndjson',
       });
     }
-    const pace = new Pace(flags.interval ?? 2000);
-    const options = { pace, forMs: flags.for };
+    const interruption = this.interruption();
+    const intervalMs = flags.interval ?? 2000;
     if (!process.stdout.isTTY || flags.output === 'ndjson') {
       const print = (look: Look): void => void process.stdout.write(`${lookLine(look)}\n`);
-      await watchLag(config, targets, options, print, this.interruption());
-      process.exitCode = this.interruption().aborted ? 130 : 0;
+      await watchLag(config, targets, { pace: new Pace(intervalMs), forMs: flags.for }, print, interruption);
+      process.exitCode = interruption.aborted ? 130 : 0;
       return;
     }
-    const title = config.context ?? config.pipeline;
-    const feed = new LagScreenFeed({ title, pace, lossAlarmMs: lossAlarmOf(config) });
     const { showLagScreen } = await import('../ui/show-lag-screen.tsx');
-    const leave = new AbortController();
-    const signal = AbortSignal.any([this.interruption(), leave.signal]);
-    const watching = watchLag(config, targets, options, (look) => feed.show(look), signal).finally(() => leave.abort());
-    const ended = await showLagScreen(feed, signal).finally(() => leave.abort());
-    await watching;
-    process.exitCode = ended === 'interrupted' || this.interruption().aborted ? 130 : 0;
+    const processes = (flags.metrics ?? []).map(processAddress);
+    const options = { targets, intervalMs, forMs: flags.for, processes };
+    const ended = await runLagScreen(config, options, showLagScreen, interruption);
+    process.exitCode = ended === 'interrupted' || interruption.aborted ? 130 : 0;
   }
 }

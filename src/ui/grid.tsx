@@ -1,11 +1,7 @@
-import { Box, Text } from 'ink';
 import type { ReactElement } from 'react';
 
-/** Text that is safe for a terminal, and how it is meant. */
-export interface Cell {
-  readonly text: string;
-  readonly tone: 'plain' | 'strong' | 'dim' | 'ok' | 'warn' | 'bad' | 'accent';
-}
+import { Cells, type Cell } from './cell.tsx';
+import { fit, widthOf } from './width.ts';
 
 export interface GridColumn {
   readonly title: string;
@@ -30,22 +26,23 @@ const gap = 2;
 const mark = 2;
 /** A column that must stay is not cut further. */
 const narrowest = 3;
+const between: Cell = { text: ' '.repeat(gap), tone: 'plain' };
 
 /** A table of one line a row: columns as wide as their content, fewer of them in a narrow terminal. */
 export function Grid({ columns, rows, width, selected }: GridProps): ReactElement {
   const layout = layOut(columns, rows, width - mark);
   const titles = columns.map(({ title }): Cell => ({ text: title, tone: 'dim' }));
   return (
-    <Box flexDirection="column">
-      <Line marked={false} layout={layout} cells={titles} />
-      {rows.map((row) => (
-        <Line key={row.key} marked={row.key === selected} layout={layout} cells={row.cells} />
+    <>
+      <Cells cells={lineOf(layout, titles, false)} />
+      {rows.map(({ key, cells }) => (
+        <Cells key={key} cells={lineOf(layout, cells, key === selected)} strong={key === selected} />
       ))}
-    </Box>
+    </>
   );
 }
 
-interface Placed {
+export interface Placed {
   readonly column: GridColumn;
   /** Which of the columns given. */
   readonly at: number;
@@ -57,7 +54,7 @@ export function layOut(columns: readonly GridColumn[], rows: readonly GridRow[],
   let placed: readonly Placed[] = columns.map((column, at) => ({
     column,
     at,
-    width: Math.max(column.title.length, ...rows.map((row) => row.cells[at]?.text.length ?? 0)),
+    width: Math.max(column.title.length, ...rows.map((row) => widthOf(row.cells[at]?.text ?? ''))),
   }));
   while (totalWidth(placed) > width) {
     const worst = placed.reduce<Placed | null>(
@@ -75,6 +72,11 @@ export function layOut(columns: readonly GridColumn[], rows: readonly GridRow[],
   return placed;
 }
 
+/** How many columns of the terminal a grid of these rows takes, everything shown. */
+export function gridWidth(columns: readonly GridColumn[], rows: readonly GridRow[]): number {
+  return mark + totalWidth(layOut(columns, rows, Number.POSITIVE_INFINITY));
+}
+
 function totalWidth(placed: readonly Placed[]): number {
   return placed.reduce((sum, { width }) => sum + width + gap, -gap);
 }
@@ -87,45 +89,15 @@ function shrinkWidest(placed: readonly Placed[], excess: number): readonly Place
   return placed.map((column) => (column === widest ? { ...column, width: column.width - cut } : column));
 }
 
-interface LineProps {
-  readonly marked: boolean;
-  readonly layout: readonly Placed[];
-  readonly cells: readonly Cell[];
-}
-
-const empty: Cell = { text: '', tone: 'plain' };
-
-/** The mark shows the selection without colour too. */
-function Line({ marked, layout, cells }: LineProps): ReactElement {
-  return (
-    <Box height={1}>
-      <Box width={mark} flexShrink={0}>
-        <Text>{marked ? '›' : ' '}</Text>
-      </Box>
-      <Box gap={gap}>
-        {layout.map(({ column, at, width }) => (
-          <Box
-            key={at}
-            width={width}
-            flexShrink={0}
-            justifyContent={column.align === 'right' ? 'flex-end' : 'flex-start'}
-          >
-            <Toned cell={cells[at] ?? empty} strong={marked} />
-          </Box>
-        ))}
-      </Box>
-    </Box>
-  );
-}
-
-const colors = { ok: 'green', warn: 'yellow', bad: 'red', accent: 'cyan' } as const;
-
-export function Toned({ cell, strong = false }: { readonly cell: Cell; readonly strong?: boolean }): ReactElement {
-  const color =
-    cell.tone === 'plain' || cell.tone === 'strong' || cell.tone === 'dim' ? {} : { color: colors[cell.tone] };
-  return (
-    <Text wrap="truncate" {...color} bold={strong || cell.tone === 'strong'} dimColor={cell.tone === 'dim'}>
-      {cell.text}
-    </Text>
+/** The mark shows the selection without colour, too. */
+function lineOf(layout: readonly Placed[], cells: readonly Cell[], isSelected: boolean): readonly Cell[] {
+  const first: Cell = { text: isSelected ? '› ' : '  ', tone: isSelected ? 'accent' : 'plain' };
+  return layout.reduce<readonly Cell[]>(
+    (line, { column, at, width }, index) => {
+      const { text, tone } = cells[at] ?? { text: '', tone: 'plain' };
+      const cell: Cell = { text: fit(text, width, column.align), tone };
+      return index === 0 ? [...line, cell] : [...line, between, cell];
+    },
+    [first],
   );
 }

@@ -1,167 +1,162 @@
-import { Box, Text, useApp, useInput, useStdin, useWindowSize } from 'ink';
-import { useReducer, useSyncExternalStore, type ReactElement } from 'react';
+import { Box, useWindowSize } from 'ink';
+import { useEffect, useState, useSyncExternalStore, type ReactElement } from 'react';
 
-import { Grid, Toned, type Cell, type GridRow } from './grid.tsx';
-import { LagHelp } from './lag-help.tsx';
-import type { LagScreenFeed, LagScreenModel, LagScreenRow } from './lag-screen-model.ts';
-import { clamp, firstState, indexOf, nextState, type Sort } from './lag-screen-state.ts';
-import { sparkline } from './sparkline.ts';
+import { Cells } from './cell.tsx';
+import { footer } from './lag-footer.ts';
+import { lineWidth, shareOut, spread } from './lag-screen-layout.ts';
+import type { CellLine, LagScreenFeed, LagScreenModel, Page, PageRow, ViewName } from './lag-screen-model.ts';
+import { chosen, firstState, indexOf, nextState, shownRows, viewState, type ScreenState } from './lag-screen-state.ts';
+import { Store } from './store.ts';
+import { useScreenKeys } from './use-screen-keys.ts';
+import { ChartsView } from './views/charts-view.tsx';
+import { HelpView } from './views/help-view.tsx';
+import { TableView } from './views/table-view.tsx';
 
-export interface LagScreenProps {
-  readonly feed: LagScreenFeed;
-}
+const views: Readonly<Partial<Record<string, ViewName>>> = {
+  t: 'topics',
+  b: 'brokers',
+  l: 'latency',
+  r: 'roles',
+  c: 'charts',
+  o: 'overview',
+};
 
-const otherKeys = 's sort  p pause  +/− interval  ? help  q quit';
-const trendWidth = 16;
-const maxNotes = 3;
-
-/** `kpipe lag --watch`: groups, or the partitions of one. */
-export function LagScreen({ feed }: LagScreenProps): ReactElement {
+/** `kpipe lag --watch`: the dashboard. */
+export function LagScreen({ feed }: { readonly feed: LagScreenFeed }): ReactElement {
   const model = useSyncExternalStore(feed.subscribe, feed.current);
-  const { columns, rows: height } = useWindowSize();
-  const [state, dispatch] = useReducer(nextState, firstState);
-  const { exit } = useApp();
-  const { isRawModeSupported } = useStdin();
-  const groups = sortRows(model.rows, state.sort);
-  const keys = groups.map(({ key }) => key);
-  const open = groups.find(({ key }) => key === state.opened);
+  const [store] = useState(() => new Store(nextState, firstState));
+  const state = useSyncExternalStore(store.subscribe, store.current);
+  const { columns: width, rows: height } = useWindowSize();
+  const page = feed.page(state.view, chosen(state));
+  useEffect(() => feed.open(state.view), [feed, state.view]);
+  useLagKeys(feed, store);
 
-  const press = (character: string): void => {
-    switch (character) {
-      case 'q':
-        return exit('quit');
-      case 's':
-        return dispatch({ kind: 'sort' });
-      case 'p':
-        return feed.togglePause();
-      case '+':
-      case '-':
-        return feed.changeInterval(character === '+' ? 1 : -1);
-      case '?':
-        return dispatch({ kind: 'help' });
-      default:
-        return undefined;
-    }
-  };
-  useInput(
-    (input, key) => {
-      if (key.ctrl && input === 'c') {
-        exit('interrupted');
-      } else if (key.upArrow || key.downArrow) {
-        dispatch({ kind: 'move', step: key.upArrow ? -1 : 1, keys, partitions: open?.partitions.length ?? 0 });
-      } else if (key.return) {
-        dispatch({ kind: 'open', keys });
-      } else if (key.escape || key.backspace) {
-        dispatch({ kind: 'back' });
-      } else {
-        // A slow terminal hands over several keys as one input.
-        input.split('').forEach(press);
-      }
-    },
-    { isActive: isRawModeSupported },
-  );
-
-  const notes = model.notes.slice(0, Math.min(maxNotes, Math.max(0, height - 5)));
-  const room = Math.max(1, height - 3 - notes.length);
+  const header = [
+    spread(titleLine(model, page, state), costCells(page), width),
+    ...(height >= fewestForHeader ? [model.header] : []),
+  ];
   return (
-    <Box flexDirection="column" width={columns} height={height} overflow="hidden">
-      <Header model={model} of={open?.key ?? null} sort={state.sort} />
-      <Box flexDirection="column" flexGrow={1} overflow="hidden">
-        {state.help ? (
-          <LagHelp />
-        ) : open === undefined ? (
-          <Groups model={model} groups={groups} selected={indexOf(state, keys)} room={room} width={columns} />
-        ) : (
-          <Partitions model={model} rows={open.partitions} at={state.at} room={room} width={columns} />
-        )}
-      </Box>
-      {notes.map((note) => (
-        <Toned key={note.text} cell={note} />
+    <Box flexDirection="column" width={width} height={height} overflow="hidden">
+      {header.map((cells, line) => (
+        <Cells key={line} cells={cells} />
       ))}
-      <Text dimColor wrap="truncate">
-        {`${open === undefined ? '↑↓ select  enter partitions' : '↑↓ scroll  esc back'}  ${otherKeys}`}
-      </Text>
+      <Body page={page} state={state} room={Math.max(1, height - header.length - 1)} width={width} />
+      <Cells cells={footer(state, page, width)} />
     </Box>
   );
 }
 
-function Header({
-  model,
-  of,
-  sort,
-}: {
-  readonly model: LagScreenModel;
-  readonly of: string | null;
-  readonly sort: Sort;
-}): ReactElement {
-  const parts = [
-    of === null ? model.title : `${model.title} › ${of}`,
-    model.observedAt ?? 'looking…',
-    `every ${model.interval}`,
-    ...(sort === 'declared' ? [] : [`by ${sort}`]),
-    ...(model.paused ? ['PAUSED'] : []),
-  ];
-  return (
-    <Text wrap="truncate">
-      <Text bold>kpipe lag</Text>
-      {`  ${parts.join('  ')}`}
-      {model.failure === null ? '' : <Text color="red">{`  STALE: ${model.failure}`}</Text>}
-    </Text>
-  );
-}
+const fewestForHeader = 8;
 
-interface GroupsProps {
-  readonly model: LagScreenModel;
-  readonly groups: readonly LagScreenRow[];
-  readonly selected: number;
-  readonly room: number;
-  readonly width: number;
-}
-
-function Groups({ model, groups, selected, room, width }: GroupsProps): ReactElement {
-  const rows = windowAround(groups, selected, room).map((row) => {
-    const trend: Cell = { text: sparkline(row.trend, trendWidth), tone: 'accent' };
-    return { key: row.key, cells: [...row.cells, trend] };
+/** Keys are judged by the state as it is, which may be newer than the frame. */
+function useLagKeys(feed: LagScreenFeed, store: Store<ScreenState, Parameters<typeof nextState>[1]>): void {
+  const pageNow = (): Page => feed.page(store.current().view, chosen(store.current()));
+  const keysNow = (): readonly string[] => {
+    const { table, choices } = pageNow();
+    return table === null ? choices : rowsOf(table, store.current()).map(({ key }) => key);
+  };
+  useScreenKeys({
+    togglePause: feed.togglePause,
+    changeInterval: feed.changeInterval,
+    move: (by) => store.dispatch({ kind: 'move', by, keys: keysNow() }),
+    open: () => store.dispatch({ kind: 'open', keys: keysNow() }),
+    back: () => store.dispatch({ kind: 'back' }),
+    help: () => store.dispatch({ kind: 'help' }),
+    press: (character) => {
+      const view = views[character];
+      if (view !== undefined) {
+        store.dispatch({ kind: 'view', view });
+      } else if (character === 's') {
+        store.dispatch({ kind: 'sort', sorts: pageNow().table?.sorts.length ?? 1 });
+      } else if (character === '/' && pageNow().table !== null) {
+        store.dispatch({ kind: 'filter' });
+      } else if (store.current().view === 'latency' && (character === 'a' || character === 'e')) {
+        feed.probe(character === 'e' ? 'events' : null);
+      }
+    },
+    typing: {
+      isOn: () => store.current().typing,
+      type: (text) => store.dispatch({ kind: 'type', text }),
+      erase: () => store.dispatch({ kind: 'erase' }),
+      accept: () => store.dispatch({ kind: 'accept' }),
+    },
   });
-  const columns = [...model.columns, { title: 'LAG OVER TIME', dispensable: 9 }];
-  return <Grid columns={columns} rows={rows} width={width} selected={groups[selected]?.key ?? null} />;
 }
 
-interface PartitionsProps {
-  readonly model: LagScreenModel;
-  readonly rows: readonly GridRow[];
-  readonly at: number;
+function rowsOf(table: NonNullable<Page['table']>, state: ScreenState): readonly PageRow[] {
+  return shownRows(table, viewState(state));
+}
+
+function titleLine(model: LagScreenModel, page: Page, state: ScreenState): CellLine {
+  const { path, freshness, table } = page;
+  const { sort, filter } = viewState(state);
+  const parts = [
+    path === null ? model.title : `${model.title} › ${path}`,
+    freshness.observedAt ?? 'looking…',
+    `every ${model.interval}`,
+    ...(sort === 0 || table === null ? [] : [`by ${table.sorts[sort] ?? ''}`]),
+    ...(filter === '' || state.typing ? [] : [`/${filter}`]),
+  ];
+  return [
+    { tone: 'strong', text: 'kpipe lag' },
+    { tone: 'plain', text: `  ${parts.join('  ')}` },
+    { tone: 'warn', text: model.paused ? '  PAUSED' : '' },
+    { tone: 'bad', text: freshness.stale === null ? '' : `  ${freshness.stale}` },
+  ];
+}
+
+function costCells({ freshness: { cost } }: Page): CellLine {
+  return cost === null ? [] : [{ tone: 'dim', text: cost }];
+}
+
+interface BodyProps {
+  readonly page: Page;
+  readonly state: ScreenState;
   readonly room: number;
   readonly width: number;
 }
 
-function Partitions({ model, rows, at, room, width }: PartitionsProps): ReactElement {
-  const current = clamp(at, rows.length);
+/** What the view shows; its problems always stand right above the keys. */
+function Body({ page, state, room, width }: BodyProps): ReactElement {
+  const { table, charts } = page;
+  if (state.help) {
+    return (
+      <Box flexDirection="column" height={room} overflow="hidden">
+        <HelpView view={state.view} top={state.top} room={room} width={width} />
+      </Box>
+    );
+  }
+  const rows = table === null ? [] : rowsOf(table, state);
+  const shares = shareOut(page, rows.length, { room, width });
+  const keys = rows.map(({ key }) => key);
   return (
-    <Grid
-      columns={model.partitionColumns}
-      rows={windowAround(rows, current, room)}
-      width={width}
-      selected={rows[current]?.key ?? null}
-    />
+    <>
+      <Box flexDirection="column" height={room - shares.problems.length} overflow="hidden">
+        <Lines lines={shares.intro} />
+        {table === null ? null : (
+          <TableView
+            table={table}
+            rows={rows}
+            selected={indexOf(state, keys)}
+            room={shares.table}
+            width={width}
+            isFiltered={viewState(state).filter !== ''}
+          />
+        )}
+        <Lines lines={shares.lines} />
+        {shares.charts === 0 ? null : <ChartsView charts={charts} room={shares.charts} width={width} />}
+      </Box>
+      <Lines lines={shares.problems} />
+    </>
   );
 }
 
-function sortRows(rows: readonly LagScreenRow[], sort: Sort): readonly LagScreenRow[] {
-  switch (sort) {
-    case 'declared':
-      return rows;
-    case 'lag':
-      return rows.toSorted((left, right) => right.lag - left.lag);
-    case 'time':
-      return rows.toSorted((left, right) => right.time - left.time);
-    case 'status':
-      return rows.toSorted((left, right) => right.severity - left.severity || right.lag - left.lag);
-  }
-}
-
-/** As many rows as there is room for, the selected one among them. */
-function windowAround<Row>(rows: readonly Row[], at: number, room: number): readonly Row[] {
-  const start = Math.max(0, Math.min(at - Math.floor(room / 2), rows.length - room));
-  return rows.slice(start, start + room);
+function Lines({ lines }: { readonly lines: readonly CellLine[] }): ReactElement {
+  return (
+    <>
+      {lines.map((cells, line) => (
+        <Cells key={`${line} ${lineWidth(cells)}`} cells={cells} />
+      ))}
+    </>
+  );
 }

@@ -1,4 +1,6 @@
-import type { Cell, GridColumn, GridRow } from './grid.tsx';
+import type { Cell } from './cell.tsx';
+import type { GridColumn, GridRow } from './grid.tsx';
+import type { PacedControls } from './lag-screen-model.ts';
 
 /** A standby on the screen. */
 export interface ReplicaScreenRow extends GridRow {
@@ -23,9 +25,7 @@ export interface ReplicaScreenModel {
   readonly problems: readonly Cell[];
 }
 
-export interface ReplicaScreenFeed {
+export interface ReplicaScreenFeed extends PacedControls {
   readonly current: () => ReplicaScreenModel;
   readonly subscribe: (listener: () => void) => () => void;
-  readonly togglePause: () => void;
-  readonly changeInterval: (direction: 1 | -1) => void;
 }

@@ -1,10 +1,13 @@
-import { Box, Text, useApp, useInput, useStdin, useWindowSize } from 'ink';
-import { useReducer, useSyncExternalStore, type ReactElement } from 'react';
+import { Box, Text, useWindowSize } from 'ink';
+import { useState, useSyncExternalStore, type ReactElement } from 'react';
 
+import { Toned, type Cell } from './cell.tsx';
 import { showFullScreen } from './full-screen.ts';
-import { Grid, Toned, type Cell } from './grid.tsx';
+import { Grid } from './grid.tsx';
 import type { ReplicaScreenFeed, ReplicaScreenModel, ReplicaScreenRow } from './replica-screen-model.ts';
 import { sparkline } from './sparkline.ts';
+import { Store } from './store.ts';
+import { useScreenKeys } from './use-screen-keys.ts';
 
 const otherKeys = 'p pause  +/− interval  ? help  q quit';
 const trendWidth = 16;
@@ -28,10 +31,12 @@ interface State {
 }
 
 type Action =
-  /** `last`: how far it goes. Several keys can arrive at once, so each starts from the state before it. */
-  | { readonly kind: 'move' | 'scroll'; readonly step: 1 | -1; readonly last: number }
+  /** `last`: how far it goes. */
+  | { readonly kind: 'move' | 'scroll'; readonly step: number; readonly last: number }
   | { readonly kind: 'open'; readonly key: string | null }
   | { readonly kind: 'help' };
+
+const firstState: State = { selected: 0, opened: null, top: 0, help: false };
 
 function nextState(state: State, action: Action): State {
   switch (action.kind) {
@@ -54,49 +59,25 @@ function within(index: number, last: number): number {
 export function ReplicaScreen({ feed }: { readonly feed: ReplicaScreenFeed }): ReactElement {
   const model = useSyncExternalStore(feed.subscribe, feed.current);
   const { columns: width, rows: height } = useWindowSize();
-  const [state, dispatch] = useReducer(nextState, { selected: 0, opened: null, top: 0, help: false });
-  const { exit } = useApp();
-  const { isRawModeSupported } = useStdin();
+  const [store] = useState(() => new Store(nextState, firstState));
+  const state = useSyncExternalStore(store.subscribe, store.current);
   const last = Math.max(0, model.rows.length - 1);
   const selected = Math.min(state.selected, last);
   const opened = model.rows.find(({ key }) => key === state.opened);
   const lines = state.help ? helpLines : opened?.details;
   const room = Math.max(1, height - 3);
   const lastTop = Math.max(0, (lines?.length ?? 0) - room);
-
-  const press = (character: string): void => {
-    switch (character) {
-      case 'q':
-        return exit('quit');
-      case 'p':
-        return feed.togglePause();
-      case '+':
-      case '-':
-        return feed.changeInterval(character === '+' ? 1 : -1);
-      case '?':
-        return dispatch({ kind: 'help' });
-      default:
-        return undefined;
-    }
-  };
-  useInput(
-    (input, key) => {
-      if (key.ctrl && input === 'c') {
-        exit('interrupted');
-      } else if (key.upArrow || key.downArrow) {
-        const step = key.upArrow ? -1 : 1;
-        dispatch(lines === undefined ? { kind: 'move', step, last } : { kind: 'scroll', step, last: lastTop });
-      } else if (key.return) {
-        dispatch({ kind: 'open', key: model.rows[selected]?.key ?? null });
-      } else if (key.escape || key.backspace) {
-        dispatch({ kind: 'open', key: null });
-      } else {
-        // A slow terminal hands over several keys as one input.
-        input.split('').forEach(press);
-      }
-    },
-    { isActive: isRawModeSupported },
-  );
+  useScreenKeys({
+    togglePause: feed.togglePause,
+    changeInterval: feed.changeInterval,
+    move: (step) =>
+      store.dispatch(lines === undefined ? { kind: 'move', step, last } : { kind: 'scroll', step, last: lastTop }),
+    open: () =>
+      store.dispatch({ kind: 'open', key: model.rows[Math.min(store.current().selected, last)]?.key ?? null }),
+    back: () => store.dispatch({ kind: 'open', key: null }),
+    help: () => store.dispatch({ kind: 'help' }),
+    press: () => undefined,
+  });
 
   return (
     <Box flexDirection="column" width={width} height={height} overflow="hidden">

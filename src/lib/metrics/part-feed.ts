@@ -19,6 +19,7 @@ export interface PartState<Report> {
  */
 export class PartFeed<Report> {
   readonly #now: () => number;
+  readonly #changed: () => void;
   #state: PartState<Report> = {
     report: null,
     seenAtMs: null,
@@ -27,8 +28,10 @@ export class PartFeed<Report> {
     failedLooks: 0,
   };
 
-  constructor(now: () => number) {
+  /** @param changed is called after each look; a reader that comes by itself needs none */
+  constructor(now: () => number, changed: () => void = () => undefined) {
     this.#now = now;
+    this.#changed = changed;
   }
 
   get state(): PartState<Report> {
@@ -65,6 +68,7 @@ export class PartFeed<Report> {
             failure: null,
           }
         : { ...this.#state, failure: look.error.message, failedLooks: this.#state.failedLooks + 1 };
+    this.#changed();
   }
 }
 

@@ -29,12 +29,52 @@ export function measureThroughput(
   return withKafkaAdmin(config.kafka, async (admin) => {
     const { clusterId } = await admin.describeCluster();
     const names = await namesOf(admin, options.topics);
-    const groups = Object.values(config.roles).flatMap((role) => (role === undefined ? [] : [role.group]));
+    const groups = groupsOf(config);
     const before = await lookAtThroughput(admin, names, groups, options.now);
     await wait(options.forMs, signal);
     signal.throwIfAborted();
     return calculateThroughput(clusterId, before, await lookAtThroughput(admin, names, groups, options.now));
   });
+}
+
+/** So many looks: rates over the last few seconds, neither nervous nor old. */
+const lookWindow = 5;
+
+/** Looks again and again; each look is held against one a few looks before. */
+export class ThroughputWatch {
+  readonly #admin: KafkaAdmin;
+  readonly #groups: readonly string[];
+  readonly #now: () => number;
+  #before: readonly ThroughputLook[] = [];
+
+  constructor(admin: KafkaAdmin, groups: readonly string[], now: () => number) {
+    this.#admin = admin;
+    this.#groups = groups;
+    this.#now = now;
+  }
+
+  /** All topics that are not internal; no rates at the first look. @throws KPIPE_KAFKA_… */
+  async look(): Promise<ThroughputReport> {
+    const { clusterId } = await this.#admin.describeCluster();
+    const names = await namesOf(this.#admin, []);
+    const seen = await lookAtThroughput(this.#admin, names, this.#groups, this.#now);
+    const oldest = this.#before.at(0) ?? seen;
+    this.#before = [...this.#before, seen].slice(-lookWindow);
+    return calculateThroughput(clusterId, oldest, seen);
+  }
+}
+
+/** Runs `work` with a watch on all topics and the roles' groups; its connections are closed whatever happens. */
+export function withThroughputWatch<Result>(
+  config: Config,
+  now: () => number,
+  work: (watch: ThroughputWatch) => Promise<Result>,
+): Promise<Result> {
+  return withKafkaAdmin(config.kafka, (admin) => work(new ThroughputWatch(admin, groupsOf(config), now)));
+}
+
+function groupsOf({ roles }: Config): readonly string[] {
+  return Object.values(roles).flatMap((role) => (role === undefined ? [] : [role.group]));
 }
 
 async function namesOf(admin: KafkaAdmin, wanted: readonly string[]): Promise<readonly string[]> {
