@@ -4,7 +4,7 @@ import { readRows } from '../../src/lib/bigquery/warehouse.ts';
 import type { OutgoingRecord } from '../../src/lib/ports.ts';
 import { verifyRole } from '../../src/lib/verify/verify-role.ts';
 import { nastyCases, nastyOutcomes, nastyRecord, type NastyCase } from '../support/nasty-cases.ts';
-import { encodeBatch } from '../support/raw-batches.ts';
+import { encodeProduced } from '../support/record-batches.ts';
 import { rawProduce } from '../support/raw-produce.ts';
 import { rolePipelines, type RolePipeline, type StoredDeadLetter } from '../support/role-pipeline.ts';
 import { seeded, type Seeded } from '../support/seeded.ts';
@@ -51,7 +51,7 @@ async function send(role: RolePipeline, sent: readonly Sent[]): Promise<void> {
     await role.send(waiting);
     waiting = [];
     const { key, value, headers = [], timestampMs = Date.now() } = record;
-    const batch = encodeBatch([{ key, value, headers, timestampMs }], 'gzip');
+    const batch = encodeProduced([{ key, value, headers, timestampMs }], 'gzip');
     await rawProduce({ host: leader.host, port: leader.port, topic: role.topic, partition: 0, batch });
   }
   await role.send(waiting);

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, test, vi } fr
 import { KpipeError } from '../../src/lib/errors.ts';
 import { AssignmentLostError } from '../../src/lib/ports.ts';
 import { startAclBroker } from '../support/acl-broker.ts';
-import { rawCodecs } from '../support/raw-batches.ts';
+import { codecs } from '../support/record-batches.ts';
 import { numbered, sendIn, SourceLab } from '../support/source-lab.ts';
 import { faultSeed, streamOf } from '../support/seeded.ts';
 import { uniqueTopic } from '../support/servers.ts';
@@ -345,12 +345,12 @@ describe.each(sourceKinds)('source %s', (kind) => {
         headers: [['h', Buffer.from([index % 256, 0, 255])]] as const,
         timestampMs: 1_700_000_000_000 + index * 7,
       }));
-      for (const codec of rawCodecs) {
+      for (const codec of codecs) {
         await lab.produceRaw(trial.topic, records, codec);
       }
       const member = await trial.join();
       await trial.caughtUp(member);
-      const expected = rawCodecs.flatMap((_, batch) =>
+      const expected = codecs.flatMap((_, batch) =>
         records.map(({ key, value, headers, timestampMs }, index) => ({
           offset: BigInt(batch * 300 + index),
           key: key.toString('hex'),

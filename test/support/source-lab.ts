@@ -8,7 +8,7 @@ import { openSource } from '../../src/lib/kafka/open-source.ts';
 import type { ClusterAdmin, TopicPartition } from '../../src/lib/ports.ts';
 import { GroupMembers } from './group-members.ts';
 import { ProcessMember } from './process-member.ts';
-import { encodeBatch, type RawCodec, type RawRecord } from './raw-batches.ts';
+import { encodeProduced, type Codec, type ProducedRecord } from './record-batches.ts';
 import { rawProduce } from './raw-produce.ts';
 import { uniqueTopic } from './servers.ts';
 import { kafkaConfig, kafkaSections, type KafkaSettings, type SourceKind } from './source-kinds.ts';
@@ -213,8 +213,8 @@ export class SourceLab {
   }
 
   /** One batch, byte for byte as it is made here. */
-  async produceRaw(topic: string, records: readonly Partial<RawRecord>[], codec: RawCodec = 'none'): Promise<void> {
-    const batch = encodeBatch(
+  async produceRaw(topic: string, records: readonly Partial<ProducedRecord>[], codec: Codec = 'none'): Promise<void> {
+    const batch = encodeProduced(
       records.map((record) => ({ key: null, value: null, headers: [], timestampMs: Date.now(), ...record })),
       codec,
     );

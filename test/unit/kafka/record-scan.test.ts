@@ -1,72 +1,20 @@
-import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { gzipSync } from 'node:zlib';
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
 import { firstVisibleRecord } from '../../../src/lib/kafka/record-scan.ts';
+import { encodeBatch, type PlannedBatch } from '../../support/record-batches.ts';
 
-/** A record batch of magic 2, written by the protocol's description: https://kafka.apache.org/documentation/#recordbatch */
-interface BatchPlan {
-  readonly baseOffset: number;
+type BatchPlan = Omit<PlannedBatch, 'records'> & {
   /** [offset delta, timestamp delta in ms] */
   readonly records: readonly (readonly [number, number])[];
-  readonly lastOffsetDelta?: number;
-  readonly baseTimestampMs?: number;
-  readonly codec?: 'none' | 'gzip' | 'snappy' | 'zstd';
-  readonly producerId?: number;
-  readonly kind?: 'plain' | 'transactional' | 'control';
-  readonly logAppendTime?: boolean;
-}
+};
 
-function varint(value: number): Buffer {
-  let zigzag = value >= 0 ? BigInt(value) * 2n : BigInt(-value) * 2n - 1n;
-  const bytes: number[] = [];
-  do {
-    const low = Number(zigzag & 0x7fn);
-    zigzag >>= 7n;
-    bytes.push(zigzag > 0n ? low | 0x80 : low);
-  } while (zigzag > 0n);
-  return Buffer.from(bytes);
-}
-
-function record(offsetDelta: number, timestampDelta: number): Buffer {
+function batch({ records, ...plan }: BatchPlan): Buffer {
   const value = Buffer.from('value');
-  const body = Buffer.concat([
-    Buffer.from([0]),
-    varint(timestampDelta),
-    varint(offsetDelta),
-    varint(-1),
-    varint(value.length),
-    value,
-    varint(0),
-  ]);
-  return Buffer.concat([varint(body.length), body]);
-}
-
-const codecs = { none: 0, gzip: 1, snappy: 2, zstd: 4 } as const;
-
-function batch(plan: BatchPlan): Buffer {
-  const { baseOffset, records, codec = 'none', kind = 'plain', baseTimestampMs = 1_000_000 } = plan;
-  const plain = Buffer.concat(records.map(([offset, time]) => record(offset, time)));
-  const packed = {
-    none: plain,
-    gzip: gzipSync(plain),
-    snappy: Buffer.from('not unpacked'),
-    zstd: zstdCompressSync(plain),
-  }[codec];
-  const header = Buffer.alloc(61);
-  header.writeBigInt64BE(BigInt(baseOffset), 0);
-  header.writeInt32BE(61 - 12 + packed.length, 8);
-  header.writeInt8(2, 16);
-  const attributes =
-    codecs[codec] | (plan.logAppendTime === true ? 8 : 0) | (kind === 'plain' ? 0 : 16) | (kind === 'control' ? 32 : 0);
-  header.writeInt16BE(attributes, 21);
-  header.writeInt32BE(plan.lastOffsetDelta ?? records.at(-1)?.[0] ?? 0, 23);
-  header.writeBigInt64BE(BigInt(baseTimestampMs), 27);
-  header.writeBigInt64BE(BigInt(baseTimestampMs + Math.max(0, ...records.map(([, time]) => time))), 35);
-  header.writeBigInt64BE(BigInt(plan.producerId ?? -1), 43);
-  header.writeInt32BE(records.length, 57);
-  return Buffer.concat([header, packed]);
+  const planned = records.map(([offsetDelta, timestampDelta]) => ({ offsetDelta, timestampDelta, value }));
+  return encodeBatch({ ...plan, records: planned });
 }
 
 const tenASecond = Array.from({ length: 10 }, (_, index) => [index, index * 100] as const);

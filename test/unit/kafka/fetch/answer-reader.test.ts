@@ -5,7 +5,7 @@ import { AnswerReader, type AnswerReaderOptions } from '../../../../src/lib/kafk
 import type { AbortedTransaction } from '../../../../src/lib/kafka/fetch/aborted-transactions.ts';
 import type { FetchedBatch, SourceRecord } from '../../../../src/lib/ports.ts';
 import { Semaphore } from '../../../../src/lib/runtime/semaphore.ts';
-import { batchesOf, codecs, crc32c, encodeRecords, type PlannedBatch } from './log-batches.ts';
+import { batchesOf, codecs, crc32c, encodeRecords, type PlannedBatch } from '../../../support/record-batches.ts';
 
 interface Delivered extends Omit<FetchedBatch, 'records'> {
   readonly records: readonly SourceRecord[];

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 
 import { FetchPartition } from '../../../../src/lib/kafka/fetch/fetch-partition.ts';
 import type { FetchedBytes } from '../../../../src/lib/kafka/fetch-request.ts';
-import { encodeBatch } from './log-batches.ts';
+import { encodeBatch } from '../../../support/record-batches.ts';
 
 const leader = (leaderEpoch: number) => ({ host: 'a', port: 1, leaderEpoch, topicId: 'id' });
 

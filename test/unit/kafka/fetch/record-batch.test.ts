@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
 import { findBatches } from '../../../../src/lib/kafka/fetch/record-batch.ts';
-import { encodeBatch } from './log-batches.ts';
+import { encodeBatch } from '../../../support/record-batches.ts';
 
 const first = encodeBatch({ baseOffset: 100, records: [{ offsetDelta: 0 }, { offsetDelta: 4 }], leaderEpoch: 3 });
 const second = encodeBatch({

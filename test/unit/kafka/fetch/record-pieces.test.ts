@@ -10,7 +10,7 @@ import {
 } from '../../../../src/lib/kafka/fetch/record-pieces.ts';
 import { Varints } from '../../../../src/lib/kafka/fetch/varints.ts';
 import type { SourceRecord } from '../../../../src/lib/ports.ts';
-import { encodeRecord, encodeRecords, varint, type PlannedRecord } from './log-batches.ts';
+import { encodeRecord, encodeRecords, varint, type PlannedRecord } from '../../../support/record-batches.ts';
 
 const everything: PieceBounds = { maxRecords: 1_000_000, maxBytes: 1_000_000_000 };
 const bytes = fc.uint8Array({ maxLength: 200 }).map((array) => Buffer.from(array));
