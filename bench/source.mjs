@@ -5,9 +5,10 @@
 //   kcat     kcat -C of every partition, printing nothing
 //   java     kafka-consumer-perf-test of the sandbox's Kafka
 //
-//   kpipe sandbox up && npm run build && node bench/source.mjs [--records 1000000] [--rounds 3] [--sizes 300,1024]
+//   kpipe sandbox up && npm run build && node bench/source.mjs [--records 1000000] [--rounds 3]
+//     [--sizes 300,1024] [--batch 100]
 //
-// Records on 6 partitions, uncompressed, in the page cache. Each reader in a process of its own. `reading` is from the
+// Records on 6 partitions, in batches of `--batch` records, uncompressed, in the page cache. Each reader in a process of its own. `reading` is from the
 // reader's first request to its last record, as far as it can tell; `process` is everything, from exec to exit. Every
 // record's key, value and headers are looked at by kpipe and kafkajs. A reader that is not installed is left out, and
 // that is said. Reads the sandbox's kpipe.yaml (--config); works in topics of its own and removes them.
@@ -29,6 +30,7 @@ const { values } = parseArgs({
     records: { type: 'string', default: '1000000' },
     rounds: { type: 'string', default: '3' },
     sizes: { type: 'string', default: '300,1024' },
+    batch: { type: 'string', default: '100' },
     protocol: { type: 'string', default: 'auto' },
     only: { type: 'string', default: 'kpipe,kafkajs,kcat,java' },
     reader: { type: 'string' },
@@ -38,6 +40,7 @@ const { values } = parseArgs({
 const partitions = 6;
 const records = Number(values.records);
 const rounds = Number(values.rounds);
+const batch = Number(values.batch);
 const { kafka: config } = loadConfig({ file: values.config, cwd: process.cwd(), env: process.env });
 const brokers = config.brokers.join(',');
 
@@ -183,8 +186,9 @@ async function produce(client, topic, size) {
   const producer = client.producer();
   await producer.connect();
   const value = 'v'.repeat(size);
-  for (let at = 0; at < records; at += 6000) {
-    const messages = Array.from({ length: Math.min(6000, records - at) }, (_, index) => ({
+  const sent = partitions * batch;
+  for (let at = 0; at < records; at += sent) {
+    const messages = Array.from({ length: Math.min(sent, records - at) }, (_, index) => ({
       key: `k${at + index}`,
       value,
       partition: index % partitions,
@@ -209,7 +213,7 @@ const client = await createKafkaJs(config, 'bench-source');
 const admin = client.admin();
 await admin.connect();
 console.log(
-  `node ${process.versions.node}, ${cpus().length} cores shared with the brokers; ${records} records on ${partitions} partitions; median (min–max) of n = ${rounds}`,
+  `node ${process.versions.node}, ${cpus().length} cores shared with the brokers; ${records} records on ${partitions} partitions in batches of ${batch}; median (min–max) of n = ${rounds}`,
 );
 const widths = [6, 8, 20, 24, 24, 18];
 const row = (cells) => console.log(cells.map((cell, at) => String(cell).padEnd(widths[at])).join(''));
