@@ -8,10 +8,10 @@
 //   kpipe sandbox up && npm run build && node bench/source.mjs [--records 1000000] [--rounds 3]
 //     [--sizes 300,1024] [--batch 100]
 //
-// Records on 6 partitions, in batches of `--batch` records, uncompressed, in the page cache. Each reader in a process of its own. `reading` is from the
-// reader's first request to its last record, as far as it can tell; `process` is everything, from exec to exit. Every
-// record's key, value and headers are looked at by kpipe and kafkajs. A reader that is not installed is left out, and
-// that is said. Reads the sandbox's kpipe.yaml (--config); works in topics of its own and removes them.
+// Records on 6 partitions, in batches of `--batch` records, uncompressed, in the page cache. Each reader in a process of its
+// own. `reading` is from the reader's first request to its last record, as far as it can tell; `process` is everything, from
+// exec to exit. Every record's key, value and headers are looked at by kpipe and kafkajs. A reader that is not installed is
+// left out, and that is said. Reads the sandbox's kpipe.yaml (--config); works in topics of its own and removes them.
 import { spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -40,7 +40,7 @@ const { values } = parseArgs({
 const partitions = 6;
 const records = Number(values.records);
 const rounds = Number(values.rounds);
-const batch = Number(values.batch);
+const batchRecords = Number(values.batch);
 const { kafka: config } = loadConfig({ file: values.config, cwd: process.cwd(), env: process.env });
 const brokers = config.brokers.join(',');
 
@@ -186,7 +186,7 @@ async function produce(client, topic, size) {
   const producer = client.producer();
   await producer.connect();
   const value = 'v'.repeat(size);
-  const sent = partitions * batch;
+  const sent = partitions * batchRecords;
   for (let at = 0; at < records; at += sent) {
     const messages = Array.from({ length: Math.min(sent, records - at) }, (_, index) => ({
       key: `k${at + index}`,
@@ -213,7 +213,7 @@ const client = await createKafkaJs(config, 'bench-source');
 const admin = client.admin();
 await admin.connect();
 console.log(
-  `node ${process.versions.node}, ${cpus().length} cores shared with the brokers; ${records} records on ${partitions} partitions in batches of ${batch}; median (min–max) of n = ${rounds}`,
+  `node ${process.versions.node}, ${cpus().length} cores shared with the brokers; ${records} records on ${partitions} partitions in batches of ${batchRecords}; median (min–max) of n = ${rounds}`,
 );
 const widths = [6, 8, 20, 24, 24, 18];
 const row = (cells) => console.log(cells.map((cell, at) => String(cell).padEnd(widths[at])).join(''));
