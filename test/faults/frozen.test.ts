@@ -24,6 +24,12 @@ describe(`a consumer that froze and lost its partitions (seed ${seed})`, async (
   };
   const allIsWritten = async (): Promise<boolean> => Number((await standing(pipeline)).position) === producer.sent;
 
+  const stopWhenWritten = async (consumer: ReturnType<typeof pipeline.consume>): Promise<void> => {
+    await whileRunning([consumer], 'all is written', allIsWritten);
+    consumer.child.kill('SIGTERM');
+    expect(await consumer.ended).toMatchObject({ code: 0 });
+  };
+
   test('between its writes: it is fenced when it wakes', async () => {
     await producer.produce(3000);
     const before = await standing(pipeline);
@@ -38,9 +44,7 @@ describe(`a consumer that froze and lost its partitions (seed ${seed})`, async (
     await whileRunning([next], 'a claim', async () => (await isClaimed()) || holds.isBlocked(next.pid));
     zombie.child.kill('SIGCONT');
 
-    await whileRunning([zombie], 'all is written', allIsWritten);
-    zombie.child.kill('SIGTERM');
-    expect(await zombie.ended).toMatchObject({ code: 0 });
+    await stopWhenWritten(zombie);
     await resultOf(next);
     await drainAndCheck();
   });
@@ -57,9 +61,7 @@ describe(`a consumer that froze and lost its partitions (seed ${seed})`, async (
     await holds.release('inside COPY');
     zombie.child.kill('SIGCONT');
 
-    await whileRunning([zombie], 'all is written', allIsWritten);
-    zombie.child.kill('SIGTERM');
-    expect(await zombie.ended).toMatchObject({ code: 0 });
+    await stopWhenWritten(zombie);
     await resultOf(next);
     await drainAndCheck();
   });
@@ -77,9 +79,7 @@ describe(`a consumer that froze and lost its partitions (seed ${seed})`, async (
 
     await producer.produce(300);
     zombie.child.kill('SIGCONT');
-    await whileRunning([zombie], 'all is written', allIsWritten);
-    zombie.child.kill('SIGTERM');
-    expect(await zombie.ended).toMatchObject({ code: 0 });
+    await stopWhenWritten(zombie);
     await drainAndCheck();
   });
 });

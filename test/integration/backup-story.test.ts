@@ -13,6 +13,7 @@ import { restoreBackup } from '../../src/lib/backup/restore.ts';
 import { migrate } from '../../src/lib/postgres/migrate.ts';
 import { openPool } from '../../src/lib/postgres/pool.ts';
 import { consumeRole } from '../../src/lib/roles/consume.ts';
+import { drainingQuietly } from '../support/consume-options.ts';
 import { backupDirectory, create, receiving, verify } from '../support/backup-place.ts';
 import { clusterOfFile } from '../support/postgres-cluster.ts';
 import { uniqueTopic } from '../support/servers.ts';
@@ -115,15 +116,8 @@ test('given a destroyed primary, when an older backup is restored in its place, 
 
   const stop = new AbortController();
   const consuming = consumeRole(config, 'events', {
+    ...drainingQuietly,
     untilDrained: false,
-    forMs: null,
-    concurrency: 2,
-    skipLost: false,
-    acceptRecreated: false,
-    metrics: null,
-    reportEveryMs: 60_000,
-    onReport: () => undefined,
-    notice: () => undefined,
     signal: stop.signal,
   });
   try {

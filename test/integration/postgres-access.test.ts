@@ -16,7 +16,8 @@ import { replicationCluster, type PostgresServer } from '../support/replication-
 import type { VerifyOptions } from '../../src/lib/verify/verify.ts';
 import { verifyRole } from '../../src/lib/verify/verify-role.ts';
 import { rolePipelines } from '../support/role-pipeline.ts';
-import { consumeRole, type ConsumeOptions } from '../../src/lib/roles/consume.ts';
+import { consumeRole } from '../../src/lib/roles/consume.ts';
+import { drainingQuietly } from '../support/consume-options.ts';
 
 /** Everything that touches PostgreSQL, as exactly the users that the script of grants makes: directly, and pooled. */
 const cluster = replicationCluster();
@@ -140,7 +141,10 @@ describe.each(ways)('%s', (way) => {
     });
     const events = Array.from({ length: 40 }, (_, id) => event(id, 'order.placed'));
     await pipeline.send(events);
-    await consumeRole(as('consumer', pipeline.config), 'events', { ...options, signal: AbortSignal.timeout(60_000) });
+    await consumeRole(as('consumer', pipeline.config), 'events', {
+      ...drainingQuietly,
+      signal: AbortSignal.timeout(60_000),
+    });
     // A producer's repeats take the way through a temporary table.
     await pipeline.send([
       ...events.slice(0, 10),
@@ -151,7 +155,7 @@ describe.each(ways)('%s', (way) => {
       },
     ]);
     const result = await consumeRole(as('consumer', pipeline.config), 'events', {
-      ...options,
+      ...drainingQuietly,
       signal: AbortSignal.timeout(60_000),
     });
     expect(result.totals).toMatchObject({ records: 12, stored: 2, duplicates: 10, deadLetters: 0 });
@@ -178,7 +182,7 @@ describe.each(ways)('%s', (way) => {
     );
     const notices: string[] = [];
     const result = await consumeRole(as('consumer', pipeline.config), 'logs', {
-      ...options,
+      ...drainingQuietly,
       notice: (text) => notices.push(text),
       signal: AbortSignal.timeout(60_000),
     });
@@ -250,7 +254,10 @@ describe.each(ways)('%s', (way) => {
   test('a role writes the heartbeat', async () => {
     await run(`update kpipe.heartbeat set beat_at = '2020-01-01'`);
     const pipeline = await roleConfig('events');
-    await consumeRole(as('consumer', pipeline.config), 'events', { ...options, signal: AbortSignal.timeout(60_000) });
+    await consumeRole(as('consumer', pipeline.config), 'events', {
+      ...drainingQuietly,
+      signal: AbortSignal.timeout(60_000),
+    });
     const [row] = await run(`select beat_at > now() - interval '1 minute' as fresh from kpipe.heartbeat`);
     expect(row).toEqual({ fresh: true });
   });
@@ -295,18 +302,6 @@ const verifying: VerifyOptions = {
   signal: new AbortController().signal,
   now: Date.now,
   onProgress: () => undefined,
-};
-
-const options: Omit<ConsumeOptions, 'signal'> = {
-  untilDrained: true,
-  forMs: null,
-  concurrency: 2,
-  skipLost: false,
-  acceptRecreated: false,
-  metrics: null,
-  reportEveryMs: 60_000,
-  onReport: () => undefined,
-  notice: () => undefined,
 };
 
 async function oneAs(connectionString: string, sql: string): Promise<unknown> {

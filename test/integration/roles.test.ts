@@ -10,6 +10,7 @@ import { openPool } from '../../src/lib/postgres/pool.ts';
 import { openRedis, type Redis } from '../../src/lib/redis/client.ts';
 import { entityKey } from '../../src/lib/redis/entity-cache.ts';
 import { consumeRole, type ConsumeOptions } from '../../src/lib/roles/consume.ts';
+import { drainingQuietly } from '../support/consume-options.ts';
 import type { RunResult } from '../../src/lib/runtime/run-role.ts';
 import { createDatabase, uniqueTopic } from '../support/servers.ts';
 
@@ -113,15 +114,7 @@ interface Made {
 
 function consume({ config, role }: Made, options: Partial<ConsumeOptions> = {}): Promise<RunResult> {
   return consumeRole(config, role, {
-    untilDrained: true,
-    forMs: null,
-    concurrency: 2,
-    skipLost: false,
-    acceptRecreated: false,
-    metrics: null,
-    reportEveryMs: 60_000,
-    onReport: () => undefined,
-    notice: () => undefined,
+    ...drainingQuietly,
     signal: new AbortController().signal,
     ...options,
   });

@@ -10,6 +10,7 @@ import type { OutgoingRecord } from '../../src/lib/ports.ts';
 import { migrate } from '../../src/lib/postgres/migrate.ts';
 import { openPool } from '../../src/lib/postgres/pool.ts';
 import { consumeRole, type ConsumeOptions } from '../../src/lib/roles/consume.ts';
+import { drainingQuietly } from './consume-options.ts';
 import type { RunResult } from '../../src/lib/runtime/run-role.ts';
 import { createDatabase, uniqueTopic } from './servers.ts';
 
@@ -142,18 +143,7 @@ export async function rolePipelines(): Promise<RolePipelines> {
   return { kafka, admin, database, databaseUrl: testDatabase.url, open, query, topicReader };
 }
 
-const consumeDefaults: ConsumeOptions = {
-  untilDrained: true,
-  forMs: null,
-  concurrency: 2,
-  skipLost: false,
-  acceptRecreated: false,
-  metrics: null,
-  reportEveryMs: 60_000,
-  onReport: () => undefined,
-  notice: () => undefined,
-  signal: new AbortController().signal,
-};
+const consumeDefaults: ConsumeOptions = { ...drainingQuietly, signal: new AbortController().signal };
 
 async function migrated(config: Config): Promise<void> {
   const pool = await openPool(config.postgres!, { applicationName: 'test-migrate' });
