@@ -112,7 +112,7 @@ test('a stalled, a stopped, a rewound, a slow and an idle group each get their s
       [group, topic, partition, position, highWatermark, lagRecords].join(' '),
     ),
   );
-  const oracle = (await describedPartitions(...behaviours.map(groupOf))).map(
+  const oracle = (await describedPartitions(behaviours.map(groupOf))).map(
     ({ group, topic, partition, offset, logEnd, lag }) => [group, topic, partition, offset, logEnd, lag].join(' '),
   );
   expect(figures).toHaveLength(behaviours.length);

@@ -65,7 +65,7 @@ describe('without the right', () => {
     const [mine, theirs] = [await groupAt([open, 2n]), await groupAt([hidden, 1n])];
     await lab.hide('topic', hidden);
     const { roles } = await look({ group: mine, topic: null }, { group: theirs, topic: hidden });
-    expect(roles[0]).toMatchObject({ lagRecords: 3, status: 'ok' });
+    expect(roles[0]).toMatchObject({ lagRecords: 3, timeLagMethod: 'record' });
     const reason = `no right to see topic ${hidden} (TOPIC_AUTHORIZATION_FAILED)`;
     expect(roles[1]).toMatchObject({ lagRecords: null, timeLagMs: null, status: 'unknown', reason });
     expect(roles[1]?.unknown['lagRecords']).toBe(reason);
@@ -76,7 +76,7 @@ describe('without the right', () => {
     const [mine, hidden] = [await groupAt([topic, 2n]), await groupAt([topic, 1n])];
     await lab.hide('group', hidden);
     const { roles, notes } = await look({ group: mine, topic: null }, { group: hidden, topic });
-    expect(roles[0]).toMatchObject({ lagRecords: 3, status: 'ok' });
+    expect(roles[0]).toMatchObject({ lagRecords: 3, timeLagMethod: 'record' });
     expect(roles[1]).toMatchObject({ state: null, status: 'unknown' });
     expect(roles[1]?.reason).toMatch(
       new RegExp(`^no right to (describe|read the offsets of) group ${hidden} \\(GROUP_AUTHORIZATION_FAILED\\)$`),

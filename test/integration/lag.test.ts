@@ -10,6 +10,7 @@ import { openRecordTimeReader } from '../../src/lib/kafka/record-time.ts';
 import type { GroupLag } from '../../src/lib/offsets/lag-report.ts';
 import { lookAtLag } from '../../src/lib/offsets/look.ts';
 import type { LagTarget } from '../../src/lib/offsets/observe.ts';
+import { LagWatch, withLagSources } from '../../src/lib/offsets/watch.ts';
 import { migrate } from '../../src/lib/postgres/migrate.ts';
 import { openPool } from '../../src/lib/postgres/pool.ts';
 import { createDatabase, uniqueTopic } from '../support/servers.ts';
@@ -212,9 +213,36 @@ describe.concurrent('a group', () => {
     expect(lag.reason).toContain('2 records expired before they were read');
   });
 
-  test('whose topic was deleted says so', async () => {
+  test('whose topic never was says so, and what makes it', async () => {
     const lag = await lagOf({ role: 'events', group: newGroup(), topic: uniqueTopic('absent') });
     expect(lag.reason).toMatch(/^topic absent-\w+ does not exist: run `kpipe topics apply`$/);
+  });
+
+  test('whose topic is deleted while it is watched says so; a group beside it is shown as ever', async () => {
+    const [gone, kept] = [await newTopic(1), await newTopic(1)];
+    await produce(gone, { partition: 0, agesMs: [2000, 1000] });
+    await produce(kept, { partition: 0, agesMs: [2000, 1000] });
+    const [left, right] = [newGroup(), newGroup()];
+    await commit(left, gone, [0]);
+    await commit(right, kept, [1]);
+    const targets = [
+      { role: null, group: left, topic: gone, positionsIn: 'group' },
+      { role: null, group: right, topic: null, positionsIn: 'group' },
+    ] as const;
+    await withLagSources(config, async (sources) => {
+      const watch = new LagWatch(targets, sources);
+      expect((await watch.look()).roles.map(({ lagRecords }) => lagRecords)).toEqual([2, 1]);
+      await admin.deleteTopics({ topics: [gone] });
+      const { roles } = await vi.waitUntil(
+        async () => {
+          const report = await watch.look();
+          return report.roles[0]?.reason === `topic ${gone} does not exist` && report;
+        },
+        { timeout: 30_000, interval: 200 },
+      );
+      expect(roles[0]).toMatchObject({ group: left, lagRecords: null, timeLagMs: null, status: 'unknown' });
+      expect(roles[1]).toMatchObject({ group: right, lagRecords: 1, timeLagMethod: 'record' });
+    });
   });
 });
 

@@ -37,12 +37,14 @@ export interface DescribedPartition {
 }
 
 /** What `kafka-consumer-groups --describe` says of the groups' partitions. */
-export async function describedPartitions(...groups: readonly string[]): Promise<readonly DescribedPartition[]> {
-  const { stdout, stderr, code } = await tool('org.apache.kafka.tools.consumer.group.ConsumerGroupCommand', [
-    '--describe',
-    '--offsets',
-    ...groups.flatMap((group) => ['--group', group]),
-  ]).ended;
+export async function describedPartitions(
+  groups: readonly string[],
+  brokers = inject('servers').brokers,
+): Promise<readonly DescribedPartition[]> {
+  const named = groups.flatMap((group) => ['--group', group]);
+  const args = ['--describe', '--offsets', ...named];
+  const command = 'org.apache.kafka.tools.consumer.group.ConsumerGroupCommand';
+  const { stdout, stderr, code } = await tool(command, args, brokers).ended;
   const partitions = stdout
     .split('\n')
     .map((line) => line.trim().split(/\s+/))
@@ -64,7 +66,7 @@ export async function describedPartitions(...groups: readonly string[]): Promise
 
 /** Of that the current offset, by `GROUP TOPIC PARTITION`. */
 export async function describedOffsets(...groups: readonly string[]): Promise<ReadonlyMap<string, string>> {
-  const partitions = await describedPartitions(...groups);
+  const partitions = await describedPartitions(groups);
   return new Map(partitions.map(({ group, topic, partition, offset }) => [`${group} ${topic} ${partition}`, offset]));
 }
 

@@ -12,6 +12,9 @@ export interface OwnServers {
   readonly servers: TestServers;
   /** Kills it with -9; it stays dead until `revive`. */
   readonly kill: (broker: number) => Promise<void>;
+  /** Its process stands still until `wake`: it accepts connections and says nothing. */
+  readonly freeze: (broker: number) => Promise<void>;
+  readonly wake: (broker: number) => Promise<void>;
   /** Starts what does not run, and waits until it serves. */
   readonly revive: () => Promise<void>;
 }
@@ -30,16 +33,19 @@ export async function startOwnServers(): Promise<OwnServers> {
     rmSync(directory, { recursive: true, force: true });
   });
   await revive();
+  const send = async (broker: number, signalName: NodeJS.Signals): Promise<void> => {
+    const { servers } = await sandboxStatus(directory);
+    const pid = servers.find(({ name }) => name === `kafka-${broker}`)?.pid;
+    if (pid === undefined || pid === null) {
+      throw new Error(`kafka-${broker} does not run`);
+    }
+    process.kill(pid, signalName);
+  };
   return {
     servers: serversOf(directory),
     revive,
-    kill: async (broker) => {
-      const { servers } = await sandboxStatus(directory);
-      const pid = servers.find(({ name }) => name === `kafka-${broker}`)?.pid;
-      if (pid === undefined || pid === null) {
-        throw new Error(`kafka-${broker} does not run`);
-      }
-      process.kill(pid, 'SIGKILL');
-    },
+    kill: (broker) => send(broker, 'SIGKILL'),
+    freeze: (broker) => send(broker, 'SIGSTOP'),
+    wake: (broker) => send(broker, 'SIGCONT'),
   };
 }
