@@ -18,7 +18,7 @@ import { createKafkaJs } from '../dist/lib/kafka/kafkajs.js';
 import { migrate } from '../dist/lib/postgres/migrate.js';
 import { openPool } from '../dist/lib/postgres/pool.js';
 import { consumeRole } from '../dist/lib/roles/consume.js';
-import { encodeBatch } from '../test/support/raw-batches.ts';
+import { encodeProduced } from '../test/support/record-batches.ts';
 import { rawProduce } from '../test/support/raw-produce.ts';
 import { startPostgres } from './delivery/postgres.mjs';
 
@@ -154,9 +154,9 @@ async function fill(topic, { role, codec = 'none', batches }) {
         role === 'logs' ? Buffer.from(`good line ${batch}-${index}`) : event(`g${batch}-${index}`, `{"v":${index}}`),
       ),
     );
-    await send(encodeBatch(good));
+    await send(encodeProduced(good));
     if (hostile[batch] !== undefined) {
-      await send(encodeBatch(hostile[batch], codec));
+      await send(encodeProduced(hostile[batch], codec));
     }
   }
 }

@@ -86,7 +86,7 @@ function loadedPackages(start: SourceFile): ReadonlyMap<string, readonly string[
 }
 
 const edges: Readonly<Record<string, readonly string[]>> = {
-  kafka: ['kafkajs', '@platformatic/kafka', 'snappy', 'lz4-napi'],
+  kafka: ['kafkajs', '@platformatic/kafka', '@node-rs/crc32', 'snappy', 'lz4-napi'],
   postgres: ['pg', 'pg-copy-streams'],
   redis: ['ioredis'],
   bigquery: ['@google-cloud/bigquery', '@google-cloud/bigquery-storage', 'protobufjs', 'google-gax', '@grpc/grpc-js'],

@@ -2,8 +2,8 @@ import { Semaphore } from '../../runtime/semaphore.ts';
 import { AnswerReader } from './answer-reader.ts';
 import type { FetchPartition } from './fetch-partition.ts';
 
-/** The driver's checksum and what it takes, of the whole package: its codecs are not in driver.ts. */
-export type Checksum = Pick<typeof import('@platformatic/kafka'), 'crc32c' | 'Reader'>;
+/** Of a batch's bytes (Castagnoli); what @node-rs/crc32 gives. */
+export type Checksum = (bytes: Buffer) => number;
 
 export interface DeliveryOwner {
   /** False: nothing is delivered any more. */
@@ -38,7 +38,7 @@ export class Deliveries {
         partition.waiting = null;
         const { reading, topic, partition: number, deliver } = partition;
         const isCurrent = (): boolean => this.#owner.isReading() && partition.reading === reading;
-        const crc32c = (bytes: Buffer): number => this.#crc32c(bytes);
+        const crc32c = this.#checksum;
         // The broker is asked for more before this is read.
         await new Promise((resolve) => setImmediate(resolve));
         const options = { topic, partition: number, deliver, isCurrent, crc32c, large: this.#large };
@@ -54,11 +54,5 @@ export class Deliveries {
       partition.delivering = false;
       this.#owner.gotRoom();
     }
-  }
-
-  /** The driver's function copies a Buffer, but not what is inside its own DynamicBuffer. */
-  #crc32c(bytes: Buffer): number {
-    const { crc32c, Reader } = this.#checksum;
-    return crc32c(Reader.from(bytes).buffer);
   }
 }

@@ -87,9 +87,10 @@ export class PartitionFetcher {
   /** Loads the driver; connects with the first partition. @throws KPIPE_CONFIG_INVALID, KPIPE_SECRET_UNAVAILABLE */
   static async open(config: KafkaConfig, options: FetchOptions): Promise<PartitionFetcher> {
     const client = { ...config, clientId: options.clientId };
+    const { crc32c } = await import('@node-rs/crc32');
     return new PartitionFetcher(
       options,
-      await import('@platformatic/kafka'),
+      crc32c,
       await KafkaConnections.prepare(client, answerMs),
       await KafkaConnections.prepare(client, options.maxWaitMs + answerMs),
       await KafkaConnections.prepare(client, answerMs),
