@@ -1,8 +1,10 @@
-import { describe, expect, inject, test } from 'vitest';
+import kafkajs from 'kafkajs';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 
 import type { GateReport } from '../../src/lib/health/gate.ts';
 import { pipelineDirectory } from '../support/pipeline-file.ts';
 import { kpipe } from '../support/run-kpipe.ts';
+import { uniqueTopic } from '../support/servers.ts';
 
 const servers = inject('servers');
 const directory = pipelineDirectory();
@@ -73,5 +75,66 @@ describe('kpipe check', () => {
     expect(ended.code).toBe(code);
     expect(ended.stdout).toContain(stdout);
     expect(ended.stderr).toContain(stderr);
+  });
+});
+
+describe('kpipe check lag', () => {
+  const kafka = new kafkajs.Kafka({
+    brokers: [...servers.brokers],
+    logLevel: kafkajs.logLevel.NOTHING,
+    retry: { retries: 10 },
+  });
+  const admin = kafka.admin();
+  const topic = uniqueTopic('gate');
+  const group = uniqueTopic('gate-group');
+  const hourMs = 3_600_000;
+  const roles = `roles: {analytics: {topic: ${topic}, group: ${group}, deadLetters: ${topic}.dlq}}\n`;
+  const role = `${roles}bigquery: {project: kpipe-local, dataset: gate}\n`;
+
+  beforeAll(async () => {
+    await admin.connect();
+    const configEntries = [{ name: 'retention.ms', value: String(24 * hourMs) }];
+    await admin.createTopics({
+      topics: [{ topic, numPartitions: 1, replicationFactor: 1, configEntries }],
+      waitForLeaders: true,
+    });
+    const producer = kafka.producer();
+    await producer.connect();
+    const timestamp = String(Date.now() - 20 * hourMs);
+    await producer.send({ topic, messages: Array.from({ length: 9 }, (_, at) => ({ value: `${at}`, timestamp })) });
+    await producer.disconnect();
+    await admin.setOffsets({ groupId: group, topic, partitions: [{ partition: 0, offset: '2' }] });
+  });
+
+  afterAll(async () => {
+    await admin.deleteGroups([group]);
+    await admin.deleteTopics({ topics: [topic] });
+    await admin.disconnect();
+  });
+
+  test('judges the time behind and the time until loss by alerts.lag; exit 3', async () => {
+    const config = file('strict.yaml', `${role}alerts: {lag: {time: 1h, lossIn: 6h}}\n`);
+    const { code, stdout } = await run(config, 'lag', '--json');
+    expect(code).toBe(3);
+    const [part] = (JSON.parse(stdout) as GateReport).parts;
+    expect(part).toMatchObject({ part: 'lag', state: 'fail', detail: '1 group, 7 records behind' });
+    expect(part?.findings.map(({ level, detail, next }) => [level, detail, next])).toEqual([
+      ['fail', expect.stringMatching(/^analytics is 20h\S* behind \(alert 1h\)$/), 'kpipe lag analytics'],
+      ['fail', expect.stringMatching(/^analytics loses records in 3h\S* \(alert 6h\)$/), 'kpipe lag analytics'],
+      ['fail', expect.stringMatching(/^analytics stop: .*no member reads it/), 'kpipe lag analytics'],
+    ]);
+  });
+
+  test('--nagios says the same as critical, with each figure and its alert', async () => {
+    const config = file('strict.yaml', `${role}alerts: {lag: {time: 1h, lossIn: 6h}}\n`);
+    const { code, stdout } = await run(config, 'lag', '--nagios');
+    expect(code).toBe(2);
+    expect(stdout).toMatch(/^KPIPE CRITICAL - lag: analytics is 20h[^\n]*\n$/);
+    const figures =
+      / \| lag_analytics_records=7 lag_analytics_time=(\d[\d.]*)s;;3600 lag_analytics_loss_in=(\d[\d.]*)s;;21600:$/m;
+    const [, behind, lossIn] = figures.exec(stdout) ?? [];
+    expect(Number(behind)).toBeGreaterThan((20 * hourMs) / 1000 - 1);
+    expect(Number(lossIn)).toBeLessThan((4 * hourMs) / 1000 + 1);
+    expect(Number(behind) + Number(lossIn)).toBeCloseTo((24 * hourMs) / 1000, 0);
   });
 });

@@ -72,6 +72,7 @@ describe('kpipe metrics serve', () => {
       expect(lines).toContain(`kpipe_group_partition_lag_records{${labels},topic="${topic}",partition="1"} 0`);
       expect(lines).toContain(`kpipe_topic_written_records_total{topic="${topic}"} 40`);
       expect(lines).toContain(`kpipe_group_read_records_total{${labels}} 25`);
+      expect(lines.filter((line) => /^kpipe_lag_look_requests [1-9]\d*$/.test(line))).toHaveLength(1);
       expect(lines.filter((line) => /^kpipe_broker_up\{broker="[123]"\} 1$/.test(line))).toHaveLength(3);
       expect(
         lines.filter((line) => line !== '' && !/^(# (HELP|TYPE) |[a-z_]+(\{[^}]*\})? -?[\d.e+-]+$)/.test(line)),

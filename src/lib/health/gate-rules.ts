@@ -23,7 +23,7 @@ export function lagLooked({ roles, notes }: LagReport, alerts: LagAlerts): Looke
   ];
   const behind = roles.reduce((sum, { lagRecords }) => sum + (lagRecords ?? 0), 0);
   return {
-    detail: `${roles.length} groups, ${behind.toLocaleString('en-US')} records behind`,
+    detail: `${roles.length} ${roles.length === 1 ? 'group' : 'groups'}, ${behind.toLocaleString('en-US')} records behind`,
     findings,
     figures: roles.flatMap((group) => groupFigures(group, alerts)),
   };

@@ -35,6 +35,7 @@ export const families = {
   ]),
   kpipe_group_partition_position: gauge('the offset that is read next', [...group, 'topic', 'partition']),
   kpipe_topic_written_records_total: counter('the ends of all partitions, summed', ['topic']),
+  kpipe_lag_look_requests: gauge('requests to Kafka’s brokers that the last look at lag took'),
 
   kpipe_broker_up: gauge('1 when the broker is registered and answers', ['broker']),
   kpipe_broker_leaders: gauge('partitions that the broker leads', ['broker']),

@@ -22,7 +22,7 @@ export interface Series {
 /** Time series of single partitions, over all groups. Beyond it groups keep their sums. */
 const mostPartitions = 1000;
 
-export function lagSeries({ roles }: LagReport): Series {
+export function lagSeries({ roles, cost }: LagReport): Series {
   const partitions = roles.reduce((sum, group) => sum + group.partitions.length, 0);
   const single = partitions <= mostPartitions;
   return {
@@ -30,6 +30,7 @@ export function lagSeries({ roles }: LagReport): Series {
       ...roles.flatMap(groupSamples),
       ...(single ? roles.flatMap(partitionSamples) : []),
       ...topicSamples(roles),
+      ...sample('kpipe_lag_look_requests', {}, cost.requests),
     ],
     leftOut: single ? 0 : partitions,
   };
