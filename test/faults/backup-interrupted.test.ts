@@ -57,9 +57,9 @@ describe('Ctrl-C during kpipe backup verify', () => {
       await verifying.shows(new RegExp(`… ${check} `));
       verifying.child.kill('SIGINT');
 
-      const { code, stdout } = await verifying.ended;
+      const { code, stdout, stderr } = await verifying.ended;
 
-      expect(code).toBe(130);
+      expect(code, `stderr: ${stderr}`).toBe(130);
       expect(stdout).not.toContain('GOOD');
       expect(scratchEntries()).toEqual([]);
       expect(listBackups(place, Date.now()).map(({ verified }) => verified?.at)).toEqual(before);
@@ -93,9 +93,9 @@ describe('an end during kpipe backup create', () => {
       await creating.shows(new RegExp(`· ${phase} `));
       creating.child.kill('SIGINT');
 
-      const { code } = await creating.ended;
+      const { code, stderr } = await creating.ended;
 
-      expect(code).toBe(130);
+      expect(code, `stderr: ${stderr}`).toBe(130);
       expect(place.repository.listBackups()).toEqual(before);
       expect(unfinished()).toEqual([]);
       expect(await isPaused()).toBe(false);

@@ -73,6 +73,21 @@ describe('kpipe backup run', () => {
     await expect(running(place).ended).rejects.toMatchObject({ code: 'KPIPE_LOCKED' });
   });
 
+  test('given backups are begun in the instant in which the log begins to be received, when all is over, then no receiver is left', async () => {
+    for (let round = 0; round < 3; round += 1) {
+      const archive = receiving(place);
+      stops.push(archive.stop);
+      await create(place);
+      await archive.stop();
+
+      const holder = () =>
+        cluster.sql<{ pid: number | null }>(
+          `select active_pid as pid from pg_replication_slots where slot_name = 'kpipe_wal'`,
+        );
+      await expect.poll(holder, { timeout: 20_000 }).toEqual([{ pid: null }]);
+    }
+  });
+
   test('given the primary goes away and comes back, then it is received again, without a hole', async () => {
     const run = running(place);
     const active = () =>

@@ -1,5 +1,4 @@
-import { spawnSync } from 'node:child_process';
-import { appendFileSync, chmodSync, chownSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -10,67 +9,13 @@ import { migrateDatabase } from '../../src/lib/postgres/migrate.ts';
 import { openPool } from '../../src/lib/postgres/pool.ts';
 import { probePostgres } from '../../src/lib/postgres/probe.ts';
 import { lookAtReplicas } from '../../src/lib/replication/look.ts';
-import { postgresUser } from '../../src/lib/sandbox/postgres.ts';
+import { certificates } from '../support/certificates.ts';
 import { replicationCluster, type PostgresServer } from '../support/replication-cluster.ts';
 
 /** A server that takes its users over TLS only, with certificates that this test has made. */
 const cluster = replicationCluster();
-const file = (name: string): string => join(cluster.directory, name);
+const { file, makeAuthority, makeCertificate } = certificates(cluster.directory);
 let primary: PostgresServer;
-
-function openssl(...args: readonly string[]): void {
-  const done = spawnSync('openssl', args, { encoding: 'utf8', timeout: 30_000 });
-  if (done.status !== 0) {
-    throw new Error(`openssl ${args.join(' ')}: ${done.stderr}`);
-  }
-}
-
-function makeAuthority(name: string): void {
-  const subject = [
-    '-subj',
-    `/CN=${name} of a test`,
-    '-days',
-    '2',
-    '-nodes',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:P-256',
-  ];
-  openssl('req', '-x509', ...subject, '-keyout', file(`${name}.key`), '-out', file(`${name}.pem`));
-}
-
-/** A server's certificate for an address, signed by the authority. */
-function makeCertificate(name: string, authority: string, address: string): void {
-  const request = ['-subj', `/CN=${name}`, '-nodes', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'];
-  openssl('req', '-new', ...request, '-keyout', file(`${name}.key`), '-out', file(`${name}.csr`));
-  writeFileSync(file(`${name}.ext`), `subjectAltName=${address}\n`);
-  const signing = [
-    '-CA',
-    file(`${authority}.pem`),
-    '-CAkey',
-    file(`${authority}.key`),
-    '-CAcreateserial',
-    '-days',
-    '2',
-  ];
-  openssl(
-    'x509',
-    '-req',
-    '-in',
-    file(`${name}.csr`),
-    ...signing,
-    '-extfile',
-    file(`${name}.ext`),
-    '-out',
-    file(`${name}.pem`),
-  );
-  chmodSync(file(`${name}.key`), 0o600);
-  const user = postgresUser();
-  if (user !== undefined) {
-    chownSync(file(`${name}.key`), user.uid, user.gid);
-  }
-}
 
 /** The certificate that the server shows from now on. */
 async function present(name: string): Promise<void> {

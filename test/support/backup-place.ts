@@ -12,9 +12,7 @@ import { requirePrograms } from '../../src/lib/backup/tools.ts';
 import type { VerifyLevel, VerifyReport } from '../../src/lib/backup/verdict.ts';
 import { verifyBackup } from '../../src/lib/backup/verify.ts';
 import { parseConfig, type Config } from '../../src/lib/config/load.ts';
-import { takeLock } from '../../src/lib/sandbox/lock.ts';
 import { installedPostgres } from '../../src/lib/sandbox/tools.ts';
-import type { TestCluster } from './postgres-cluster.ts';
 
 /** kpipe.yaml's section for a cluster of a test's own, with keys and a repository in a directory that ends with the file. */
 export interface BackupDirectory {
@@ -27,7 +25,10 @@ export interface BackupDirectory {
   readonly configText: (more?: object) => string;
 }
 
-export async function backupDirectory(cluster: TestCluster): Promise<BackupDirectory> {
+/** Where primary and standby are, as whoever backs up. */
+export type BackupSource = Readonly<Record<'primary' | 'standby', { readonly url: string }>>;
+
+export async function backupDirectory(cluster: BackupSource): Promise<BackupDirectory> {
   const path = mkdtempSync(join(tmpdir(), 'kpipe-backup-'));
   chmodSync(path, 0o711);
   afterAll(() => rmSync(path, { recursive: true, force: true }));
@@ -95,19 +96,23 @@ export function codesOf(report: VerifyReport): readonly string[] {
 }
 
 /** Receives the log as `kpipe backup run` does, until `stop`. */
-export function receiving(place: BackupPlace): { readonly stop: () => Promise<void> } {
+export function receiving(place: BackupPlace): Receiving {
   const programs = requirePrograms(installedPostgres(process.env)[0]!.major, process.env);
   const over = new AbortController();
-  // As `kpipe backup run` holds it: a backup would end a receiver that nobody stands for.
-  const lock = join(place.local.locks, 'run');
-  takeLock(lock);
-  const received = receiveWal(place, programs, () => undefined, over.signal);
+  const troubles: string[] = [];
+  const received = receiveWal(place, programs, (reason) => troubles.push(reason), over.signal);
   return {
+    troubles,
     stop: async () => {
       over.abort();
       await received;
-      rmSync(lock, { force: true });
       await sealFinished(place);
     },
   };
+}
+
+export interface Receiving {
+  /** Why its receiver ended, each time that it did. */
+  readonly troubles: readonly string[];
+  readonly stop: () => Promise<void>;
 }

@@ -1,7 +1,7 @@
-import { createReadStream, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { KpipeError, messageOf } from '../errors.ts';
+import { KpipeError } from '../errors.ts';
 import {
   closeSegment,
   createSlot,
@@ -10,18 +10,18 @@ import {
   type SourceFacts,
 } from '../postgres/backup-source.ts';
 import type { Pool } from '../postgres/pool.ts';
-import { takeBaseBackup, type BaseBackup } from './base-backup.ts';
+import { takeBaseBackup, type BaseBackup, type CopiedFile } from './base-backup.ts';
+import { asBackupFailure, describeFingerprint, fingerprintWarnings, refuseUnfit, warningsOf } from './create-rules.ts';
 import { newBackupId, type BackupEntry, type Fingerprint, type StoredFile } from './entry.ts';
-import { extractBackup } from './extract.ts';
 import { signDocument } from './keys.ts';
 import { formatLsn, parseLsn, segmentBefore, segmentName } from './lsn.ts';
+import type { Manifest } from './manifest.ts';
 import { archiveSlot, repair, withBackupLock, type BackupPlace } from './place.ts';
 import { openWorkspace, stopAll, type Workspace } from './programs.ts';
 import type { StagedBackup } from './repository.ts';
-import { sealed, sealedName } from './stored-file.ts';
+import { StoredCopy } from './store-copy.ts';
 import { takeFingerprint } from './take-fingerprint.ts';
 import { refuseUnsafeProgram, requirePrograms, type PostgresPrograms } from './tools.ts';
-import { CheckFailed } from './verdict.ts';
 import { receiveWal, waitUntilArchived } from './wal-archive.ts';
 
 /** The document of `kpipe backup create`. */
@@ -62,6 +62,18 @@ export function createBackup(place: BackupPlace, options: CreateOptions): Promis
   });
 }
 
+interface Proof {
+  readonly fingerprint: Fingerprint | null;
+  readonly archivedLsn: string;
+}
+
+interface Made extends Proof {
+  readonly id: string;
+  readonly startedAt: Date;
+  readonly base: BaseBackup;
+  readonly files: readonly StoredFile[];
+}
+
 interface Source extends SourceFacts {
   readonly programs: PostgresPrograms;
   readonly warnings: readonly string[];
@@ -72,12 +84,16 @@ class Creation {
   readonly #place: BackupPlace;
   readonly #options: CreateOptions;
   readonly #pool: Pool;
+  /** Aborted when a part has failed: the parts that run beside it end too. */
+  readonly #failed = new AbortController();
+  readonly #signal: AbortSignal;
   #trouble: string | undefined;
 
   constructor(place: BackupPlace, options: CreateOptions, pool: Pool) {
     this.#place = place;
     this.#options = options;
     this.#pool = pool;
+    this.#signal = AbortSignal.any([options.signal, this.#failed.signal]);
   }
 
   #preflight(): Promise<Source> {
@@ -109,17 +125,14 @@ class Creation {
       : [];
   }
 
-  /** Where nobody receives the write-ahead log, this run does it itself, for as long as it takes. */
+  /** Where nobody on this machine receives the write-ahead log, this run does it itself, for as long as it takes. */
   async carryOut(): Promise<BackupEntry> {
     const source = await this.#preflight();
     const receiving = new AbortController();
     const onTrouble = (reason: string): void => {
       this.#trouble = reason;
     };
-    const receiver =
-      source.slot?.active === true
-        ? Promise.resolve()
-        : receiveWal(this.#place, source.programs, onTrouble, receiving.signal);
+    const receiver = receiveWal(this.#place, source.programs, onTrouble, receiving.signal);
     try {
       return await this.#take(source);
     } finally {
@@ -135,43 +148,85 @@ class Creation {
     const workspace = openWorkspace(join(local.work, id));
     const staged = repository.stage(id);
     try {
-      const base = await this.#phase('copy', async () => {
-        const taken = await takeBaseBackup(this.#place, id, source.programs, workspace, this.#options.signal);
-        return [taken, `${taken.manifest.files.length} files`];
+      const copying = this.#copy(source, id, { workspace, staged });
+      const proving = copying.base.then((base) => this.#prove(source, id, base));
+      const [base, files, proof] = await this.#together([copying.base, copying.files, proving]);
+      const entry = this.#entry(source, { id, startedAt, base, files, ...proof });
+      await this.#phase('publish', async () => {
+        this.#signal.throwIfAborted();
+        await staged.publish(signDocument(entry, this.#place.keys.signing));
+        return [undefined, id];
       });
-      return await this.#complete(source, { id, startedAt, base, staged });
+      return entry;
     } catch (error) {
       staged.discard();
+      // An interruption ends each part in its own way, and whichever ended first would be told.
+      this.#options.signal.throwIfAborted();
       throw asBackupFailure(error);
     } finally {
       await discardWorkspace(workspace);
     }
   }
 
-  async #complete(
+  /** What the server sends is stored, and proven to be what it meant to send, while it is sent. */
+  #copy(
     source: Source,
-    { id, startedAt, base, staged }: { id: string; startedAt: Date; base: BaseBackup; staged: StagedBackup },
-  ): Promise<BackupEntry> {
-    const range = base.manifest.walRanges.at(-1);
-    if (range === undefined) {
-      throw new KpipeError('KPIPE_BACKUP_FAILED', 'the manifest names no write-ahead log');
-    }
-    // The server hashes tables while this process seals and reads back files.
-    const other = new AbortController();
-    const signal = AbortSignal.any([this.#options.signal, other.signal]);
-    const both = [this.#store(staged, base, signal), this.#fingerprint(formatLsn(range.end), signal)] as const;
-    const [files, fingerprint] = await Promise.all(both).catch(async (error: unknown) => {
-      other.abort(error);
-      await Promise.allSettled(both);
-      throw error;
+    id: string,
+    { workspace, staged }: { readonly workspace: Workspace; readonly staged: StagedBackup },
+  ): { readonly base: Promise<BaseBackup>; readonly files: Promise<readonly StoredFile[]> } {
+    const signal = this.#signal;
+    const stored = new StoredCopy(staged, this.#place.keys.encryption, {
+      signal,
+      onFailure: (error) => this.#failed.abort(error),
     });
-    const archivedLsn = await this.#archive(source, id);
-    const entry: BackupEntry = {
+    const base = this.#phase('copy', async () => {
+      const options = { signal, onFile: (file: CopiedFile) => stored.add(file) };
+      const taken = await takeBaseBackup(this.#place, id, source.programs, workspace, options);
+      return [taken, `${taken.manifest.files.length} files`];
+    });
+    const files = this.#phase('store', async () => {
+      await base.catch(async (error: unknown) => {
+        this.#failed.abort(error);
+        await stored.abandoned();
+        throw error;
+      });
+      const written = await stored.finish();
+      return [written, `${written.length} files stored and read back`];
+    });
+    return { base, files };
+  }
+
+  /** The server hashes tables, and the log of it reaches the archive, while this process reads back files. */
+  async #prove(source: Source, id: string, base: BaseBackup): Promise<Proof> {
+    const held = Promise.withResolvers<void>();
+    const looking = this.#fingerprint(formatLsn(rangeOf(base).end), held.resolve);
+    const archiving = Promise.race([held.promise, looking]).then(() => this.#archive(source, id));
+    const [fingerprint, archivedLsn] = await this.#together([looking, archiving]);
+    return { fingerprint, archivedLsn };
+  }
+
+  /** All of them, or none: the failure of one ends the others, and they are waited for. */
+  async #together<const Parts extends readonly Promise<unknown>[]>(
+    parts: Parts,
+  ): Promise<{ -readonly [Index in keyof Parts]: Awaited<Parts[Index]> }> {
+    try {
+      return await Promise.all(parts);
+    } catch (error) {
+      this.#failed.abort(error);
+      await Promise.allSettled(parts);
+      throw error;
+    }
+  }
+
+  #entry(source: Source, made: Made): BackupEntry {
+    const range = rangeOf(made.base);
+    const { fingerprint } = made;
+    return {
       version: 1,
-      id,
+      id: made.id,
       kind: 'full',
       pipeline: this.#place.config.pipeline,
-      startedAt: startedAt.toISOString(),
+      startedAt: made.startedAt.toISOString(),
       completedAt: new Date().toISOString(),
       systemIdentifier: source.systemIdentifier,
       postgresVersion: source.version,
@@ -179,48 +234,23 @@ class Creation {
       segmentBytes: source.segmentBytes,
       startLsn: formatLsn(range.start),
       endLsn: formatLsn(range.end),
-      archivedLsn,
+      archivedLsn: made.archivedLsn,
       dataChecksums: source.dataChecksums,
       bootstrapRole: source.bootstrapRole,
       database: source.database,
-      clusterBytes: base.manifest.files.reduce((sum, { bytes }) => sum + bytes, 0),
-      storedBytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
-      compression: base.compression,
+      clusterBytes: made.base.manifest.files.reduce((sum, { bytes }) => sum + bytes, 0),
+      storedBytes: made.files.reduce((sum, { bytes }) => sum + bytes, 0),
+      compression: made.base.compression,
       encryptionKeyId: this.#place.keys.encryption?.id.toString('hex') ?? null,
-      files: [...files],
+      files: [...made.files],
       fingerprint,
       warnings: [...source.warnings, ...fingerprintWarnings(fingerprint)],
     };
-    await this.#phase('publish', async () => {
-      this.#options.signal.throwIfAborted();
-      await staged.publish(signDocument(entry, this.#place.keys.signing));
-      return [undefined, id];
-    });
-    return entry;
   }
 
-  /** Into the repository, and read back from there: what was stored is what the server sent. */
-  #store(staged: StagedBackup, base: BaseBackup, signal: AbortSignal): Promise<readonly StoredFile[]> {
-    return this.#phase('store', async () => {
-      const key = this.#place.keys.encryption;
-      const files: StoredFile[] = [];
-      for (const name of base.files) {
-        signal.throwIfAborted();
-        files.push(
-          await staged.write(
-            sealedName(name, key),
-            sealed(createReadStream(join(base.directory, name), { highWaterMark: 1 << 20 }), key),
-          ),
-        );
-      }
-      await extractBackup({ entry: { files }, read: (name) => staged.read(name), key, signal });
-      return [files, `${files.length} files stored and read back`];
-    });
-  }
-
-  #fingerprint(afterLsn: string, signal: AbortSignal): Promise<Fingerprint | null> {
+  #fingerprint(afterLsn: string, onHeld: () => void): Promise<Fingerprint | null> {
     return this.#phase('fingerprint', async () => {
-      const taken = await takeFingerprint(this.#place, afterLsn, signal);
+      const taken = await takeFingerprint(this.#place, afterLsn, { signal: this.#signal, onHeld });
       return [taken, describeFingerprint(taken)];
     });
   }
@@ -235,7 +265,7 @@ class Creation {
       );
       await waitUntilArchived(this.#place, segment, {
         deadlineMs: this.#options.archiveDeadlineMs,
-        signal: this.#options.signal,
+        signal: this.#signal,
         trouble: () => this.#trouble,
       });
       return [lsn, `up to ${lsn}, segment ${segment}`];
@@ -253,80 +283,16 @@ class Creation {
   }
 }
 
+/** @throws KPIPE_BACKUP_FAILED */
+function rangeOf({ manifest }: BaseBackup): Manifest['walRanges'][number] {
+  const range = manifest.walRanges.at(-1);
+  if (range === undefined) {
+    throw new KpipeError('KPIPE_BACKUP_FAILED', 'the manifest names no write-ahead log');
+  }
+  return range;
+}
+
 async function discardWorkspace(workspace: Workspace): Promise<void> {
   await stopAll(workspace);
   rmSync(workspace.directory, { recursive: true, force: true });
-}
-
-function refuseUnfit(facts: SourceFacts): void {
-  const refuse = (message: string, next: string): never => {
-    throw new KpipeError('KPIPE_REFUSED', message, { next });
-  };
-  if (facts.inRecovery) {
-    refuse('postgres.primary is a standby', 'name the primary; `kpipe replica status` shows who is');
-  }
-  if (!facts.mayReplicate) {
-    refuse('the role may not take base backups', 'alter role ROLE replication');
-  }
-  if (!facts.maySwitchWal) {
-    refuse('the role may not call pg_switch_wal()', 'grant execute on function pg_switch_wal() to ROLE');
-  }
-  if (facts.slot !== null && !facts.slot.physical) {
-    refuse('the slot of postgres.backups.walArchive is a logical one', 'name another slot; kpipe makes it');
-  }
-  if (facts.slot?.walStatus === 'lost') {
-    refuse(
-      'the slot has lost its write-ahead log: the archive has a hole',
-      'drop the slot (select pg_drop_replication_slot(…)) and create again: the archive begins anew',
-    );
-  }
-}
-
-function warningsOf(facts: SourceFacts, { keys, postgres }: BackupPlace): string[] {
-  return [
-    ...(facts.dataChecksums
-      ? []
-      : [
-          'data checksums are off: rot on the primary is copied as it is, and only the comparison of contents can see it',
-        ]),
-    ...(keys.encryption === undefined ? ['the backup is not encrypted: postgres.backups.encryption is missing'] : []),
-    ...(postgres.replicas.length === 0
-      ? ['no replica is declared: only the pipeline tables can be compared, up to their positions']
-      : []),
-  ];
-}
-
-function fingerprintWarnings(fingerprint: Fingerprint | null): readonly string[] {
-  if (fingerprint === null) {
-    return ['there is no fingerprint: the contents of this backup cannot be proven'];
-  }
-  return fingerprint.method === 'standby' && fingerprint.notCompared.length > 0
-    ? [
-        `${fingerprint.notCompared.length} tables cannot be read by the role and are not compared: grant pg_read_all_data`,
-      ]
-    : [];
-}
-
-function describeFingerprint(fingerprint: Fingerprint | null): string {
-  if (fingerprint === null) {
-    return 'none: no standby, no pipeline tables';
-  }
-  return fingerprint.method === 'standby'
-    ? `${fingerprint.tables.length} tables at ${fingerprint.lsn}, on ${fingerprint.standby}`
-    : `${fingerprint.partitions.length} partitions up to their positions`;
-}
-
-function asBackupFailure(error: unknown): unknown {
-  if (error instanceof CheckFailed) {
-    return new KpipeError('KPIPE_BACKUP_FAILED', `what was stored does not read back: ${error.message}`, {
-      next: 'look at the disk that holds the repository',
-      cause: error,
-    });
-  }
-  return error instanceof Error && /ENOSPC|EDQUOT/.test(error.message) && !(error instanceof KpipeError)
-    ? new KpipeError('KPIPE_BACKUP_FAILED', `the repository is full: ${messageOf(error)}`, {
-        next: 'kpipe backup prune, or another repository',
-        cause: error,
-      })
-    : error;
 }

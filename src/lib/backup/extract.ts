@@ -8,6 +8,7 @@ import type { Readable } from 'node:stream';
 import { messageOf } from '../errors.ts';
 import type { ServerUser } from '../sandbox/directory.ts';
 import type { BackupEntry, StoredFile } from './entry.ts';
+import { expectLargeBuffers } from './external-memory.ts';
 import { UnreadableFile } from './frames.ts';
 import type { EncryptionKey } from './keys.ts';
 import {
@@ -31,14 +32,16 @@ export interface ExtractTarget {
   readonly user: ServerUser | undefined;
 }
 
-export interface ExtractRequest {
-  readonly entry: Pick<BackupEntry, 'files'>;
-  readonly read: (name: string) => Readable;
+export interface ExtractOptions {
   readonly key: EncryptionKey | undefined;
   /** Absent: everything is read and held against the manifest, nothing is written. */
   readonly target?: ExtractTarget;
   readonly signal: AbortSignal;
-  readonly onBytes?: (bytes: number) => void;
+}
+
+export interface ExtractRequest extends ExtractOptions {
+  readonly entry: Pick<BackupEntry, 'files'>;
+  readonly read: (name: string) => Readable;
 }
 
 export interface ExtractResult {
@@ -51,41 +54,82 @@ export interface ExtractResult {
  * it against the manifest. What is written is what was hashed. @throws CheckFailed MANIFEST, KEY, NO_SPACE
  */
 export async function extractBackup(request: ExtractRequest): Promise<ExtractResult> {
-  const digests: FileDigest[] = [];
-  let manifestText = '';
+  const extraction = new Extraction(request);
   for (const stored of request.entry.files) {
     request.signal.throwIfAborted();
-    await readStored(request, stored, async (content) => {
-      if (stored.name.startsWith('backup_manifest')) {
-        manifestText = Buffer.concat(await content.toArray()).toString('utf8');
-        return;
-      }
-      const prefix = prefixOf(stored.name);
-      for await (const tarEntry of readTar(content)) {
-        const digest = await takeEntry(request, prefix, tarEntry);
-        if (digest !== undefined && prefix !== 'pg_wal/') {
-          digests.push(digest);
-        }
-      }
-    });
+    const { bytes, sha256 } = await extraction.read(stored.name, request.read(stored.name));
+    if (bytes !== stored.bytes || sha256 !== stored.sha256) {
+      throw new CheckFailed(
+        'MANIFEST',
+        `${stored.name} is not what was stored: its SHA-256 differs (${bytes} of ${stored.bytes} bytes)`,
+      );
+    }
   }
-  holdAgainst(manifestText, digests);
-  const { target } = request;
-  if (target !== undefined) {
-    placeTablespaces(target);
+  const result = extraction.finish();
+  if (request.target !== undefined) {
+    placeTablespaces(request.target);
   }
-  return { files: digests.length, bytes: digests.reduce((sum, { bytes }) => sum + bytes, 0) };
+  return result;
 }
 
-function holdAgainst(manifestText: string, digests: readonly FileDigest[]): void {
-  let mismatch: string | undefined;
-  try {
-    mismatch = describeMismatch(compareWithManifest(parseManifest(manifestText), digests));
-  } catch (error) {
-    throw asCheckFailure('backup_manifest', error);
+/** What a backup's stored files hold, gathered while they are read, in any order. */
+export class Extraction {
+  readonly #options: ExtractOptions;
+  readonly #digests: FileDigest[] = [];
+  #manifestText = '';
+
+  constructor(options: ExtractOptions) {
+    this.#options = options;
+    expectLargeBuffers();
   }
-  if (mismatch !== undefined) {
-    throw new CheckFailed('MANIFEST', mismatch);
+
+  /** Reads one stored file to its end, and says what it was. @throws CheckFailed MANIFEST, KEY, NO_SPACE */
+  async read(name: string, source: Readable): Promise<StoredFile> {
+    const { key, signal } = this.#options;
+    const digest = chain(source, new Digest());
+    const onAbort = (): void => void source.destroy(new Error('aborted'));
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      const content = unsealed(digest, name, key);
+      await this.#take(name, content);
+      await drained(content);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw asCheckFailure(name, error);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      source.destroy();
+    }
+    return { name, ...digest.result() };
+  }
+
+  async #take(name: string, content: Readable): Promise<void> {
+    if (name.startsWith('backup_manifest')) {
+      this.#manifestText = Buffer.concat(await content.toArray()).toString('utf8');
+      return;
+    }
+    const prefix = prefixOf(name);
+    for await (const tarEntry of readTar(content)) {
+      const digest = await takeEntry(this.#options.target, prefix, tarEntry);
+      if (digest !== undefined && prefix !== 'pg_wal/') {
+        this.#digests.push(digest);
+      }
+    }
+  }
+
+  /** Every file that was read against the manifest. @throws CheckFailed MANIFEST */
+  finish(): ExtractResult {
+    const digests = this.#digests;
+    let mismatch: string | undefined;
+    try {
+      mismatch = describeMismatch(compareWithManifest(parseManifest(this.#manifestText), digests));
+    } catch (error) {
+      throw asCheckFailure('backup_manifest', error);
+    }
+    if (mismatch !== undefined) {
+      throw new CheckFailed('MANIFEST', mismatch);
+    }
+    return { files: digests.length, bytes: digests.reduce((sum, { bytes }) => sum + bytes, 0) };
   }
 }
 
@@ -93,35 +137,6 @@ function holdAgainst(manifestText: string, digests: readonly FileDigest[]): void
 function prefixOf(storedName: string): string {
   const name = storedName.split('.')[0] ?? '';
   return name === 'base' ? '' : name === 'pg_wal' ? 'pg_wal/' : `pg_tblspc/${name}/`;
-}
-
-async function readStored(
-  { read, key, signal }: ExtractRequest,
-  stored: StoredFile,
-  use: (content: Readable) => Promise<void>,
-): Promise<void> {
-  const source = read(stored.name);
-  const digest = chain(source, new Digest());
-  const content = unsealed(digest, stored.name, key);
-  const onAbort = (): void => void source.destroy(new Error('aborted'));
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    await use(content);
-    await drained(content);
-  } catch (error) {
-    signal.throwIfAborted();
-    throw asCheckFailure(stored.name, error);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-    source.destroy();
-  }
-  const { bytes, sha256 } = digest.result();
-  if (bytes !== stored.bytes || sha256 !== stored.sha256) {
-    throw new CheckFailed(
-      'MANIFEST',
-      `${stored.name} is not what was stored: its SHA-256 differs (${bytes} of ${stored.bytes} bytes)`,
-    );
-  }
 }
 
 async function drained(content: Readable): Promise<void> {
@@ -146,8 +161,11 @@ function asCheckFailure(name: string, error: unknown): unknown {
   return new CheckFailed('MANIFEST', `${name}: ${own ? error.message : `cannot be read: ${messageOf(error)}`}`);
 }
 
-async function takeEntry(request: ExtractRequest, prefix: string, entry: TarEntry): Promise<FileDigest | undefined> {
-  const { target } = request;
+async function takeEntry(
+  target: ExtractTarget | undefined,
+  prefix: string,
+  entry: TarEntry,
+): Promise<FileDigest | undefined> {
   if (entry.path === './' || entry.path === '.') {
     return undefined;
   }
@@ -167,16 +185,15 @@ async function takeEntry(request: ExtractRequest, prefix: string, entry: TarEntr
     case 'other':
       throw new ManifestMismatch(`${path} is neither a file nor a directory`);
     case 'file':
-      return takeFile(request, path, entry);
+      return takeFile(target, path, entry);
   }
 }
 
-async function takeFile({ target, onBytes }: ExtractRequest, path: string, entry: TarEntry): Promise<FileDigest> {
+async function takeFile(target: ExtractTarget | undefined, path: string, entry: TarEntry): Promise<FileDigest> {
   const hash = createHash('sha256');
   async function* hashed(): AsyncGenerator<Buffer> {
     for await (const chunk of entry.content) {
       hash.update(chunk);
-      onBytes?.(chunk.length);
       yield chunk;
     }
   }

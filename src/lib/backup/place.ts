@@ -88,6 +88,9 @@ export function archiveSlot({ backups }: Pick<BackupPlace, 'backups'>): string {
   return backups.walArchive.slot;
 }
 
+/** Held by whoever receives the write-ahead log. */
+export const receiverLock = 'receiver';
+
 /** @throws KPIPE_LOCKED naming the process that has it */
 export async function withBackupLock<Result>(
   local: LocalState,
@@ -135,7 +138,7 @@ export function forgetPause(local: LocalState): void {
 export async function repair(place: BackupPlace): Promise<readonly string[]> {
   const { local, repository } = place;
   const resumed = await resumeForgottenPause(place);
-  if (!isLocked(local, 'run')) {
+  if (!isLocked(local, receiverLock)) {
     // A receiver that outlived its kpipe would go on for ever, and nobody would move what it receives.
     await stopAll(local.workspace);
   }

@@ -3,7 +3,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import type { Secret } from '../config/secrets.ts';
-import { KpipeError } from '../errors.ts';
+import { codeOf, KpipeError } from '../errors.ts';
 import { makeSandboxDirectories, sandboxPaths, type SandboxPaths, type ServerUser } from '../sandbox/directory.ts';
 import { lastMeaningfulLine } from '../sandbox/log-tail.ts';
 import { forget, recordedNames, startProcess, stopRecorded, type StartedProcess } from '../sandbox/processes.ts';
@@ -41,9 +41,15 @@ export function start(workspace: Workspace, program: Program): StartedProcess {
 }
 
 /** Runs a program to its end; an abort ends it. @throws KPIPE_INTERRUPTED */
-export async function run(workspace: Workspace, program: Program, signal: AbortSignal): Promise<Ended> {
+export async function run(
+  workspace: Workspace,
+  program: Program,
+  signal: AbortSignal,
+  onStart?: (started: StartedProcess) => void,
+): Promise<Ended> {
   signal.throwIfAborted();
   const started = start(workspace, program);
+  onStart?.(started);
   const aborted = Promise.withResolvers<'aborted'>();
   const onAbort = (): void => aborted.resolve('aborted');
   signal.addEventListener('abort', onAbort, { once: true });
@@ -52,7 +58,7 @@ export async function run(workspace: Workspace, program: Program, signal: AbortS
   try {
     const code = await Promise.race([started.ended, aborted.promise]);
     if (code === 'aborted') {
-      await stopRecorded(workspace.paths, program.name, 'SIGTERM', 3000);
+      await endStarted(workspace, started, 'SIGTERM', 3000);
       signal.throwIfAborted();
       return { code: null, output: '' };
     }
@@ -62,6 +68,31 @@ export async function run(workspace: Workspace, program: Program, signal: AbortS
     clearInterval(keepAlive);
     signal.removeEventListener('abort', onAbort);
   }
+}
+
+/**
+ * Ends a program that this kpipe has started. On a busy machine its record may not be written yet, and then nobody would
+ * find it again: it is ended by its pid, which is ours for as long as we have not heard of its end.
+ */
+export async function endStarted(
+  { paths }: Workspace,
+  started: StartedProcess,
+  how: NodeJS.Signals,
+  deadlineMs: number,
+): Promise<void> {
+  await stopRecorded(paths, started.name, how, deadlineMs);
+  if (started.hasEnded()) {
+    return;
+  }
+  try {
+    process.kill(started.pid, 'SIGKILL');
+  } catch (error) {
+    if (codeOf(error) !== 'ESRCH') {
+      throw error;
+    }
+  }
+  await started.ended;
+  forget(paths, started.name);
 }
 
 /** What a program has printed so far. */

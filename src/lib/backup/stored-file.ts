@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { Transform, type Readable } from 'node:stream';
+import { PassThrough, Transform, type Readable } from 'node:stream';
 import { constants, createGunzip, createZstdCompress, createZstdDecompress } from 'node:zlib';
 
 import { decryption, encryption, UnreadableFile } from './frames.ts';
@@ -15,6 +15,9 @@ export function sealed(source: Readable, key: EncryptionKey | undefined): Readab
   return key === undefined ? source : chain(source, encryption(key));
 }
 
+/** Node's 64 KiB are 16,000 turns of the event loop for 1 GB. */
+const chunkSize = 256 * 1024;
+
 /** The content as it was before it was compressed and encrypted. */
 export function unsealed(source: Readable, name: string, key: EncryptionKey | undefined): Readable {
   const encrypted = name.endsWith('.enc');
@@ -25,9 +28,9 @@ export function unsealed(source: Readable, name: string, key: EncryptionKey | un
   const plain = encrypted && key !== undefined ? chain(source, decryption(key)) : source;
   const inner = encrypted ? name.slice(0, -'.enc'.length) : name;
   if (inner.endsWith('.zst')) {
-    return chain(plain, createZstdDecompress());
+    return chain(plain, createZstdDecompress({ chunkSize }));
   }
-  return inner.endsWith('.gz') ? chain(plain, createGunzip()) : plain;
+  return inner.endsWith('.gz') ? chain(plain, createGunzip({ chunkSize })) : plain;
 }
 
 /** zstd with a checksum of the content, as WAL segments are kept. */
@@ -48,6 +51,49 @@ export class Digest extends Transform {
 
   result(): { readonly bytes: number; readonly sha256: string } {
     return { bytes: this.#bytes, sha256: this.#hash.digest('hex') };
+  }
+}
+
+/** One of a tee's readers has gone before the end, for a reason of its own. */
+export class ReaderLeft extends Error {
+  override readonly name = 'ReaderLeft';
+}
+
+/**
+ * Passes everything on, and gives the same to a second reader, `copy`. The slower of both sets the pace; the end of one
+ * ends the other.
+ */
+export class Tee extends Transform {
+  readonly copy = new PassThrough({ highWaterMark: 4 << 20 });
+
+  constructor() {
+    super();
+    this.copy.on('error', (error) => this.destroy(error));
+    this.copy.on('close', () => {
+      if (!this.copy.readableEnded) {
+        this.destroy(new ReaderLeft('the second reader has left'));
+      }
+    });
+  }
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: (error: null, chunk: Buffer) => void): void {
+    if (this.copy.write(chunk)) {
+      done(null, chunk);
+    } else {
+      this.copy.once('drain', () => done(null, chunk));
+    }
+  }
+
+  override _flush(done: () => void): void {
+    this.copy.end();
+    done();
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    if (error !== null || !this.copy.writableEnded) {
+      this.copy.destroy(error ?? new ReaderLeft('the first reader has left'));
+    }
+    done(error);
   }
 }
 

@@ -7,6 +7,12 @@ import { forgetPause, recordPause, type BackupPlace } from './place.ts';
 
 const standbyDeadlineMs = 120_000;
 
+export interface FingerprintOptions {
+  readonly signal: AbortSignal;
+  /** Told when the LSN is settled: replay is held, the tables are hashed from then on. Not told without a standby. */
+  readonly onHeld: () => void;
+}
+
 /**
  * What the database holds at one LSN: on a standby whose replay is held there; without one, what the pipeline's tables hold
  * below their positions. Null when there is neither. @throws KPIPE_LOCKED, KPIPE_BACKUP_FAILED
@@ -14,7 +20,7 @@ const standbyDeadlineMs = 120_000;
 export async function takeFingerprint(
   place: BackupPlace,
   afterLsn: string,
-  signal: AbortSignal,
+  options: FingerprintOptions,
 ): Promise<Fingerprint | null> {
   const { replicas } = place.postgres;
   const wanted = place.backups.standby;
@@ -25,15 +31,15 @@ export async function takeFingerprint(
     });
   }
   return standby === undefined
-    ? fingerprintByWatermark(place, signal)
-    : fingerprintOnStandby(place, standby, afterLsn, signal);
+    ? fingerprintByWatermark(place, options.signal)
+    : fingerprintOnStandby(place, standby, afterLsn, options);
 }
 
 async function fingerprintOnStandby(
   place: BackupPlace,
   standby: BackupPlace['postgres']['replicas'][number],
   afterLsn: string,
-  signal: AbortSignal,
+  { signal, onHeld }: FingerprintOptions,
 ): Promise<Fingerprint> {
   const request = {
     afterLsn,
@@ -44,6 +50,7 @@ async function fingerprintOnStandby(
   };
   const look = (pool: Pool): Promise<Fingerprint> =>
     withReplayPaused(pool, request, async (lsn) => {
+      onHeld();
       const began = performance.now();
       const databases = await listDatabases(pool);
       const { tables, notCompared } = await unlessAborted(hashDatabases(standby.url, databases, signal), signal);
@@ -86,11 +93,12 @@ function fingerprintByWatermark({ postgres }: BackupPlace, signal: AbortSignal):
 
 /** A statement that runs long does not hold up a Ctrl-C: its connection is cut when the pool ends. */
 async function unlessAborted<Value>(work: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  // It has begun: its own end is nobody's any more when the signal was first.
+  work.catch(() => undefined);
   signal.throwIfAborted();
   const aborted = Promise.withResolvers<never>();
   const onAbort = (): void => aborted.reject(signal.reason instanceof Error ? signal.reason : new Error('aborted'));
   signal.addEventListener('abort', onAbort, { once: true });
-  work.catch(() => undefined);
   try {
     return await Promise.race([work, aborted.promise]);
   } finally {

@@ -15,12 +15,13 @@ import { pipeline } from 'node:stream/promises';
 
 import { KpipeError, messageOf } from '../errors.ts';
 import { backoffMs, wait } from '../runtime/backoff.ts';
-import { stopRecorded } from '../sandbox/processes.ts';
+import { takeLock } from '../sandbox/lock.ts';
 import { lastMeaningfulLine } from '../sandbox/log-tail.ts';
+import { stopRecorded } from '../sandbox/processes.ts';
 import type { ArchivedSegment } from './archive-range.ts';
 import { UnreadableFile } from './frames.ts';
-import { archiveSlot, type BackupPlace } from './place.ts';
-import { libpqEnvironment, outputOf, start } from './programs.ts';
+import { archiveSlot, receiverLock, type BackupPlace } from './place.ts';
+import { endStarted, libpqEnvironment, outputOf, start } from './programs.ts';
 import { compressed, sealed, sealedName, unsealed } from './stored-file.ts';
 import type { PostgresPrograms } from './tools.ts';
 import { CheckFailed } from './verdict.ts';
@@ -32,8 +33,32 @@ import { CheckFailed } from './verdict.ts';
  */
 const receiver = 'pg_receivewal';
 
-/** Receives until the signal; a receiver that ends is started again. */
+/**
+ * Receives until the signal; a receiver that ends is started again. There is one at a time: two would take the slot and the
+ * record of their process from each other, and leave one behind that nobody ends. Who comes second, such as a backup while
+ * `kpipe backup run` receives, waits until it is needed.
+ */
 export async function receiveWal(
+  place: BackupPlace,
+  programs: PostgresPrograms,
+  onTrouble: (reason: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const lock = join(place.local.locks, receiverLock);
+  while (takeLock(lock) !== 'taken') {
+    if (signal.aborted) {
+      return;
+    }
+    await wait(250, signal);
+  }
+  try {
+    await receiveAlone(place, programs, onTrouble, signal);
+  } finally {
+    rmSync(lock, { force: true });
+  }
+}
+
+async function receiveAlone(
   place: BackupPlace,
   programs: PostgresPrograms,
   onTrouble: (reason: string) => void,
@@ -54,6 +79,7 @@ export async function receiveWal(
       const startedAt = performance.now();
       await Promise.race([started.ended, aborted]);
       if (signal.aborted) {
+        await endStarted(local.workspace, started, 'SIGINT', 5000);
         break;
       }
       onTrouble(await goOnAfter(place, outputOf(started)));
@@ -61,7 +87,6 @@ export async function receiveWal(
       await wait(backoffMs(ranLong ? 0 : attempt, { baseMs: 200, capMs: 10_000 }, Math.random), signal);
     }
   } finally {
-    await stopRecorded(local.workspace.paths, receiver, 'SIGINT', 5000);
     done();
     clearInterval(keepAlive);
   }

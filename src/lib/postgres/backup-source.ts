@@ -116,17 +116,22 @@ export function readSourceFacts(pool: Pool, slot: string): Promise<SourceFacts> 
   });
 }
 
-export async function readSlot(pool: Pool, name: string): Promise<SlotFacts | null> {
-  const { rows } = await pool.query<{
-    active: boolean;
-    physical: boolean;
-    restart_lsn: string | null;
-    wal_status: string | null;
-  }>(selectSlot, [name]);
-  const row = rows[0];
-  return row === undefined
-    ? null
-    : { active: row.active, physical: row.physical, restartLsn: row.restart_lsn, walStatus: row.wal_status };
+interface SlotRow {
+  readonly active: boolean;
+  readonly physical: boolean;
+  readonly restart_lsn: string | null;
+  readonly wal_status: string | null;
+}
+
+/** Null where there is none of that name. @throws KPIPE_POSTGRES_… */
+export function readSlot(pool: Pool, name: string): Promise<SlotFacts | null> {
+  return asking(pool, async () => {
+    const { rows } = await pool.query<SlotRow>(selectSlot, [name]);
+    const row = rows[0];
+    return row === undefined
+      ? null
+      : { active: row.active, physical: row.physical, restartLsn: row.restart_lsn, walStatus: row.wal_status };
+  });
 }
 
 /** Holds the write-ahead log from now on. */

@@ -20,7 +20,8 @@ const fixedText = `
   set local bytea_output = 'hex';
   set local lc_monetary = 'C';
   set local search_path = '';
-  set local row_security = off`;
+  set local row_security = off;
+  set local jit = off`;
 
 const selectTables = `
   select format('%I.%I', n.nspname, c.relname) as name, has_table_privilege(c.oid, 'SELECT') as readable
