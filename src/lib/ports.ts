@@ -202,8 +202,9 @@ export interface ClusterAdmin {
   /** The broker's version as its APIs show it (`4.3`), or null when they don't say. */
   kafkaVersion(): Promise<string | null>;
   listTopics(): Promise<readonly { readonly name: string; readonly internal: boolean }[]>;
+  /** Topics that don't exist are absent from the answer. null: every topic, by name. */
+  describeTopics(names: readonly string[] | null): Promise<readonly TopicDescription[]>;
   /** Topics that don't exist are absent from the answer. */
-  describeTopics(names: readonly string[]): Promise<readonly TopicDescription[]>;
   topicConfigs(names: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, TopicConfigEntry>>>;
   createTopic(topic: NewTopic, options?: { readonly validateOnly?: boolean }): Promise<void>;
   /** Adds partitions up to `count`. */

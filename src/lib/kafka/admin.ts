@@ -97,7 +97,7 @@ class PlatformaticAdmin implements KafkaAdmin {
     return this.#run('listing topics', {}, (kafka) => topics.listTopics(kafka));
   }
 
-  describeTopics(names: readonly string[]): Promise<readonly TopicDescription[]> {
+  describeTopics(names: readonly string[] | null): Promise<readonly TopicDescription[]> {
     return this.#run('describing topics', {}, (kafka) => topics.describeTopics(kafka, names));
   }
 

@@ -51,20 +51,25 @@ export async function describeCluster(kafka: KafkaConnections): Promise<ClusterD
 
 export async function listTopics(kafka: KafkaConnections): Promise<readonly { name: string; internal: boolean }[]> {
   const response = await metadata(kafka, { names: null });
-  return response.topics
-    .map((topic) => ({ name: topic.name ?? '', internal: topic.isInternal }))
-    .toSorted((left, right) => (left.name < right.name ? -1 : 1));
+  return response.topics.toSorted(byName).map((topic) => ({ name: topic.name ?? '', internal: topic.isInternal }));
+}
+
+type TopicMetadata = MetadataResponse['topics'][number];
+
+function byName(left: TopicMetadata, right: TopicMetadata): number {
+  return (left.name ?? '') < (right.name ?? '') ? -1 : 1;
 }
 
 export async function describeTopics(
   kafka: KafkaConnections,
-  names: readonly string[],
+  names: readonly string[] | null,
 ): Promise<readonly TopicDescription[]> {
-  if (names.length === 0) {
+  if (names?.length === 0) {
     return [];
   }
   const response = await metadata(kafka, { names });
-  return response.topics.map((topic) => ({
+  const topics = names === null ? response.topics.toSorted(byName) : response.topics;
+  return topics.map((topic) => ({
     name: topic.name ?? '',
     id: topic.topicId,
     internal: topic.isInternal,
@@ -90,32 +95,37 @@ export async function topicConfigs(
   kafka: KafkaConnections,
   names: readonly string[],
 ): Promise<ReadonlyMap<string, ReadonlyMap<string, TopicConfigEntry>>> {
-  const existing = await describeTopics(kafka, names);
-  if (existing.length === 0) {
+  if (names.length === 0) {
     return new Map();
   }
   const { driver } = kafka;
-  const resources = existing.map(({ name }) => ({
-    resourceType: driver.ConfigResourceTypes.TOPIC,
-    resourceName: name,
-  }));
+  const resources = names.map((resourceName) => ({ resourceType: driver.ConfigResourceTypes.TOPIC, resourceName }));
   const versions = [driver.describeConfigsV4.api, driver.describeConfigsV3.api];
-  const response = await kafka.request(await kafka.any(), versions, resources, false, false);
+  const request = kafka.request(await kafka.any(), versions, resources, false, false);
+  const { results } = await request.catch(async (error: unknown) => {
+    // A topic that does not exist is one error among the answers.
+    if (!refusalsOf(error).every(({ id }) => id === 'UNKNOWN_TOPIC_OR_PARTITION')) {
+      throw error;
+    }
+    return partly(request);
+  });
   return new Map(
-    response.results.map((result) => [
-      result.resourceName,
-      new Map(
-        result.configs.map((entry) => [
-          entry.name,
-          {
-            value: entry.value ?? null,
-            source: configSources[entry.configSource] ?? 'broker',
-            sensitive: entry.isSensitive,
-            ...brokerSource(entry.configSource),
-          },
-        ]),
-      ),
-    ]),
+    results
+      .filter(({ errorCode }) => errorCode !== unknownTopic)
+      .map((result) => [
+        result.resourceName,
+        new Map(
+          result.configs.map((entry) => [
+            entry.name,
+            {
+              value: entry.value ?? null,
+              source: configSources[entry.configSource] ?? 'broker',
+              sensitive: entry.isSensitive,
+              ...brokerSource(entry.configSource),
+            },
+          ]),
+        ),
+      ]),
   );
 }
 
