@@ -3,7 +3,7 @@ import type { WatchProgress } from '../lib/topics/tune/watch.ts';
 import { LiveLine } from './output/live-line.ts';
 import { dim, type Line, type Palette } from './output/text.ts';
 
-const lineEveryMs = 15_000;
+const lineEveryMs = 10_000;
 
 /** What is left of a watch, on stderr: one line that changes on a terminal, a line now and then elsewhere. */
 export class TuneFeed {

@@ -45,27 +45,32 @@ const signs: Readonly<Record<Advice['verdict'], Span>> = {
   unknown: dim('?'),
 };
 
-const indent = ' '.repeat(16);
-
 function adviceLines(advice: Advice, evidence: boolean): readonly Line[] {
   const { rule, verdict, summary, costs, edits, producerSettings, confidence, confidenceReason } = advice;
-  const trust =
-    confidenceReason === null || verdict === 'keep'
-      ? []
-      : [dim(`   ${confidence === 'none' ? '' : 'low confidence: '}${confidenceReason}`)];
+  const isOpen = verdict === 'change' || verdict === 'notice';
   return [
-    ['  ', signs[verdict], ` ${rule.padEnd(10)}  `, verdict === 'keep' ? dim(summary) : summary, ...trust],
-    ...costs.map((cost): Line => [indent, dim('costs  '), cost]),
-    ...edits.map((edit): Line => [indent, dim('yaml   '), ...editSpans(edit)]),
-    ...Object.entries(producerSettings).map(([key, value]): Line => [
-      indent,
-      dim('set    '),
-      `${key}=${value}`,
-      dim(' in the producers'),
-    ]),
-    ...advice.commands.map((command): Line => [indent, dim('then   '), command]),
-    ...(evidence ? advice.evidence.map((each): Line => [indent, dim('seen   '), ...evidenceSpans(each)]) : []),
+    [
+      '  ',
+      signs[verdict],
+      ` ${rule.padEnd(10)}  `,
+      verdict === 'keep' ? dim(summary) : summary,
+      verdict === 'unknown' ? dim(`   ${confidenceReason ?? ''}`) : '',
+    ],
+    ...(isOpen && confidenceReason !== null ? [labelled('trust', [`${confidence}: ${confidenceReason}`])] : []),
+    ...costs.map((cost) => labelled('costs', [cost])),
+    ...edits.map((edit) => labelled('yaml', editSpans(edit))),
+    ...Object.entries(producerSettings).map(([key, value]) =>
+      labelled('set', [`${key}=${value}`, dim(' in the producers')]),
+    ),
+    ...advice.commands.map((command) => labelled('then', [command])),
+    ...(evidence ? advice.evidence.map((each) => labelled('seen', evidenceSpans(each))) : []),
   ];
+}
+
+const indent = ' '.repeat(16);
+
+function labelled(label: string, spans: readonly (string | Span)[]): Line {
+  return [indent, dim(label.padEnd(7)), ...spans];
 }
 
 function editSpans({ path, from, to }: YamlEdit): readonly (string | Span)[] {

@@ -33,14 +33,18 @@ export function historyOf(partitions: readonly PartitionTimeline[], stepMs: numb
         steps,
       ) + 1
     : 0;
-  const rates = counts.slice(began).flatMap((count) => (count === null ? [] : [(count * 1000) / stepMs]));
-  return rates.length === 0
+  const known = counts.slice(began).filter((count) => count !== null);
+  const perSec = (count: number, over: number): number => (count * 1000) / (over * stepMs);
+  return known.length === 0
     ? null
     : {
-        spanMs: rates.length * stepMs,
+        spanMs: known.length * stepMs,
         stepMs,
-        meanRecordsPerSec: rates.reduce((sum, rate) => sum + rate, 0) / rates.length,
-        peakRecordsPerSec: Math.max(...rates),
+        meanRecordsPerSec: perSec(
+          known.reduce((sum, count) => sum + count, 0),
+          known.length,
+        ),
+        peakRecordsPerSec: perSec(Math.max(...known), 1),
       };
 }
 

@@ -1,7 +1,5 @@
 import type { RoleName } from '../../config/schema.ts';
 import { calculateThroughput, type ThroughputLook, type ThroughputReport } from '../../offsets/throughput.ts';
-import { formatDuration } from '../../config/units.ts';
-import type { Confidence } from './advice.ts';
 import type { BatchSample } from './batches.ts';
 import type { LogHistory } from './log-history.ts';
 
@@ -61,7 +59,7 @@ export interface TopicFacts {
 }
 
 /** A peak is told over no less than this: consumers and brokers ride out what is shorter. */
-const peakWindowMs = 5000;
+export const peakWindowMs = 5000;
 /** What waits is taken for a backlog when it is more than the reader takes in so long. */
 const backlogSeconds = 2;
 
@@ -92,17 +90,17 @@ export function measureTopic(facts: TopicFacts, looks: readonly ThroughputLook[]
   };
 }
 
-/** Rates over every stretch of at least `peakWindowMs`; over the whole where it is shorter. */
+/** Rates over every stretch of `peakWindowMs`, and over the whole: what is true of that is true of some part of it. */
 function windowsOf(looks: readonly ThroughputLook[]): readonly ThroughputReport[] {
-  const last = looks.at(-1);
-  if (last === undefined || looks.length < 2) {
+  const [first, last] = [looks[0], looks.at(-1)];
+  if (first === undefined || last === undefined || looks.length < 2) {
     return [];
   }
   const windows = looks.flatMap((from) => {
     const to = looks.find(({ atMs }) => atMs - from.atMs >= peakWindowMs);
     return to === undefined ? [] : [calculateThroughput('', from, to)];
   });
-  return windows.length > 0 ? windows : looks.slice(0, 1).map((from) => calculateThroughput('', from, last));
+  return [...windows, calculateThroughput('', first, last)];
 }
 
 /** Where a log shrank or its leader moved meanwhile, sizes tell no growth: then records by their mean size do. */
@@ -148,58 +146,6 @@ function lagOf(look: ThroughputLook, group: string): number | null {
 /** As stored, the batches' headers included. */
 export function bytesPerRecord(batches: BatchSample | null): number | null {
   return batches === null || batches.records <= 0 ? null : batches.bytes / batches.records;
-}
-
-export interface Peak {
-  readonly recordsPerSec: number;
-  /** null: no batch was seen, so that a record's size is not known. */
-  readonly bytesPerSec: number | null;
-  readonly how: string;
-}
-
-/** The most that came in, now or in an hour that the log still tells of; null: nothing did. */
-export function peakOf(measure: TopicMeasure): Peak | null {
-  const { peakRecordsPerSec, peakBytesPerSec, history, watchedMs } = measure;
-  const perRecord = bytesPerRecord(measure.batches);
-  const now = peakRecordsPerSec ?? 0;
-  const before = history?.peakRecordsPerSec ?? 0;
-  if (Math.max(now, before) <= 0) {
-    return null;
-  }
-  return now >= before
-    ? {
-        recordsPerSec: now,
-        bytesPerSec: peakBytesPerSec,
-        how: `the busiest ${formatDuration(Math.min(peakWindowMs, watchedMs))} of ${formatDuration(watchedMs)} watched`,
-      }
-    : {
-        recordsPerSec: before,
-        bytesPerSec: perRecord === null ? null : before * perRecord,
-        how: `the busiest ${formatDuration(history?.stepMs ?? 0)} of the last ${formatDuration(history?.spanMs ?? 0)}, by offsets at times`,
-      };
-}
-
-const shortMs = 10_000;
-const goodSpanMs = 12 * 3_600_000;
-
-/** How far rates can be trusted. */
-export function confidenceOf(measure: TopicMeasure): {
-  readonly confidence: Confidence;
-  readonly confidenceReason: string | null;
-} {
-  const { watchedMs, history } = measure;
-  if (peakOf(measure) === null) {
-    const span = history === null ? '' : `, nor in the last ${formatDuration(history.spanMs)}`;
-    return { confidence: 'none', confidenceReason: `nothing came in during ${formatDuration(watchedMs)}${span}` };
-  }
-  if (history !== null && history.spanMs >= goodSpanMs) {
-    return { confidence: 'good', confidenceReason: null };
-  }
-  const reason =
-    watchedMs < shortMs
-      ? `${formatDuration(watchedMs)} are too short a look`
-      : `${formatDuration(watchedMs)} say nothing of the busiest hour, and the log tells of less than 12h`;
-  return { confidence: 'low', confidenceReason: reason };
 }
 
 function greatest(values: readonly (number | null)[]): number | null {

@@ -1,7 +1,8 @@
 import { formatCount, formatDuration, formatSize } from '../../config/units.ts';
 import { nothingToDo, type Advice, type Evidence } from './advice.ts';
 import type { BatchSample } from './batches.ts';
-import { bytesPerRecord, confidenceOf, type TopicMeasure } from './measure.ts';
+import { bytesPerRecord, type TopicMeasure } from './measure.ts';
+import { confidenceOf } from './peak.ts';
 
 /** Fewer batches a second than these cost nobody anything. */
 const fewBatchesPerSec = 50;

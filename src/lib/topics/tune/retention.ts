@@ -2,7 +2,8 @@ import { formatDuration, formatSize } from '../../config/units.ts';
 import type { TopicConfig } from '../../config/schema.ts';
 import type { TopicSpec } from '../spec.ts';
 import { nothingToDo, planCommands, type Advice, type Evidence, type YamlEdit } from './advice.ts';
-import { bytesPerRecord, confidenceOf, type TopicMeasure } from './measure.ts';
+import { bytesPerRecord, type TopicMeasure } from './measure.ts';
+import { confidenceOf } from './peak.ts';
 
 /** The brokers' disks together. */
 export interface DiskRoom {

@@ -1,7 +1,8 @@
 import { formatCount, formatDuration, formatSize } from '../../config/units.ts';
 import type { BigQueryConfig } from '../../config/schema.ts';
 import { counted, nothingToDo, type Advice, type Evidence } from './advice.ts';
-import { bytesPerRecord, confidenceOf, type TopicMeasure } from './measure.ts';
+import { bytesPerRecord, type TopicMeasure } from './measure.ts';
+import { confidenceOf } from './peak.ts';
 
 export interface SinkQuestion {
   readonly measure: TopicMeasure;

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 
 import type { ThroughputLook } from '../../../../src/lib/offsets/throughput.ts';
 import { historyOf } from '../../../../src/lib/topics/tune/log-history.ts';
-import { measureTopic, peakOf, type TopicFacts } from '../../../../src/lib/topics/tune/measure.ts';
+import { measureTopic, type TopicFacts } from '../../../../src/lib/topics/tune/measure.ts';
+import { peakOf } from '../../../../src/lib/topics/tune/peak.ts';
 import { batches } from './fixtures.ts';
 
 const facts: TopicFacts = {

@@ -4,7 +4,8 @@ import { describe, expect, test } from 'vitest';
 import type { TopicConfig } from '../../../../src/lib/config/schema.ts';
 import { parseByteRate } from '../../../../src/lib/config/units.ts';
 import type { Advice } from '../../../../src/lib/topics/tune/advice.ts';
-import { partitionsAdvice, type PartitionsQuestion } from '../../../../src/lib/topics/tune/partitions.ts';
+import type { PartitionsQuestion } from '../../../../src/lib/topics/tune/partition-terms.ts';
+import { partitionsAdvice } from '../../../../src/lib/topics/tune/partitions.ts';
 import { idle, measure, reader, spec } from './fixtures.ts';
 
 const consumers = (count: number): TopicConfig['partitions'] => ({ basis: 'consumers', consumers: count });
@@ -84,6 +85,19 @@ describe('more partitions', () => {
       measure: measure({ busiestPartitionBytesPerSec: 9000 }),
     });
     expect(advice.edits).toEqual([{ path: ['topics', 'events', 'partitions', 'count'], from: 6, to: 10 }]);
+  });
+
+  test('a benchmark against the declared capacity: what differs is written', () => {
+    // 38 MB/s ÷ 5 MB/s = 7.6; 57 MB/s with headroom would be 12
+    const advice = advise({
+      spec: spec({ partitions: { count: 4, basis: '', atLeast: false } }),
+      declared: { basis: 'throughput', target: 40_000_000, perPartition: 10_000_000 },
+      perPartitionBytesPerSec: 5_000_000,
+      measure: measure({ partitions: 4, peakBytesPerSec: 38_000_000, busiestPartitionBytesPerSec: 4_000_000 }),
+    });
+    expect(advice.edits).toEqual([
+      { path: ['topics', 'events', 'partitions', 'perPartition'], from: '10MB/s', to: '5MB/s' },
+    ]);
   });
 
   test('members beyond the partitions are certain, even when nothing flows', () => {
