@@ -4,6 +4,7 @@ import { DashboardPaces } from '../lib/dashboard/paces.ts';
 import { watchDashboard } from '../lib/dashboard/watch.ts';
 import { KpipeError } from '../lib/errors.ts';
 import type { LagTarget } from '../lib/offsets/observe.ts';
+import { keepYoungGenerationSmall } from '../lib/runtime/young-generation.ts';
 import { LagScreenFeed } from './lag-screen-feed.ts';
 import { lossAlarmOf } from './views/lag.ts';
 
@@ -28,6 +29,8 @@ export async function runLagScreen(
   showScreen: (feed: LagScreenFeed, signal: AbortSignal) => Promise<ScreenEnd>,
   interruption: AbortSignal,
 ): Promise<ScreenEnd> {
+  // What a look leaves behind is garbage at the next one.
+  keepYoungGenerationSmall();
   const { forMs, targets, processes } = options;
   const leave = new AbortController();
   const signals = [interruption, leave.signal, ...(forMs === undefined ? [] : [AbortSignal.timeout(forMs)])];

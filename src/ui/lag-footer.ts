@@ -1,5 +1,5 @@
-import type { CellLine, Page, ViewName } from './lag-screen-model.ts';
-import { lineWidth } from './lag-screen-layout.ts';
+import { lineWidth, type CellLine } from './cell.ts';
+import type { Page, ViewName } from './lag-screen-model.ts';
 import { viewState, type ScreenState } from './lag-screen-state.ts';
 
 /** The keys, as many of them as fit; the view that is open is in brackets. */

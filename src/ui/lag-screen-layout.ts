@@ -1,6 +1,6 @@
-import type { Cell } from './cell.tsx';
-import type { CellLine, Page, PageProblem } from './lag-screen-model.ts';
-import { fit, widthOf, wrapWords } from './width.ts';
+import { lineWidth, type Cell, type CellLine } from './cell.ts';
+import type { Page, PageProblem } from './lag-screen-model.ts';
+import { wrapWords } from './width.ts';
 
 /** How the lines of a screen are shared out. Pure. */
 export interface Shares {
@@ -116,16 +116,6 @@ function linesOf(problem: PageProblem, width: number, detail: 'full' | 'next' | 
           { tone: 'accent', text: line },
         ])),
   ];
-}
-
-export function lineWidth(cells: readonly Cell[]): number {
-  return cells.reduce((sum, { text }) => sum + widthOf(text), 0);
-}
-
-/** The left part, and the right one at the right edge if there is room for both. */
-export function spread(left: CellLine, right: CellLine, width: number): CellLine {
-  const space = width - lineWidth(left) - lineWidth(right);
-  return space < 2 || right.length === 0 ? left : [...left, { tone: 'plain', text: fit('', space) }, ...right];
 }
 
 /** As many rows as there is room for, the selected one among them. */

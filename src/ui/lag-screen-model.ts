@@ -1,5 +1,5 @@
-import type { Cell } from './cell.tsx';
-import type { GridColumn, GridRow } from './grid.tsx';
+import type { CellLine } from './cell.ts';
+import type { GridColumn, GridRow } from './grid.ts';
 
 export type ViewName =
   | 'overview'
@@ -34,8 +34,6 @@ export interface Page {
   /** Worst first. */
   readonly problems: readonly PageProblem[];
 }
-
-export type CellLine = readonly Cell[];
 
 export interface PageTable {
   readonly columns: readonly GridColumn[];

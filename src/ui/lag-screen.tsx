@@ -1,16 +1,17 @@
-import { Box, useWindowSize } from 'ink';
+import { useWindowSize } from 'ink';
 import { useEffect, useState, useSyncExternalStore, type ReactElement } from 'react';
 
-import { Cells } from './cell.tsx';
+import { spread, type CellLine } from './cell.ts';
 import { footer } from './lag-footer.ts';
-import { lineWidth, shareOut, spread } from './lag-screen-layout.ts';
-import type { CellLine, LagScreenFeed, LagScreenModel, Page, PageRow, ViewName } from './lag-screen-model.ts';
+import { shareOut } from './lag-screen-layout.ts';
+import type { LagScreenFeed, LagScreenModel, Page, PageRow, ViewName } from './lag-screen-model.ts';
 import { chosen, firstState, indexOf, nextState, shownRows, viewState, type ScreenState } from './lag-screen-state.ts';
+import { Frame } from './frame.tsx';
 import { Store } from './store.ts';
 import { useScreenKeys } from './use-screen-keys.ts';
-import { ChartsView } from './views/charts-view.tsx';
-import { HelpView } from './views/help-view.tsx';
-import { TableView } from './views/table-view.tsx';
+import { chartsLines } from './views/charts.ts';
+import { helpLines } from './views/help.ts';
+import { tableLines } from './views/table.ts';
 
 const views: Readonly<Partial<Record<string, ViewName>>> = {
   t: 'topics',
@@ -31,18 +32,14 @@ export function LagScreen({ feed }: { readonly feed: LagScreenFeed }): ReactElem
   useEffect(() => feed.open(state.view), [feed, state.view]);
   useLagKeys(feed, store);
 
-  const header = [
+  const head = [
     spread(titleLine(model, page, state), costCells(page), width),
     ...(height >= fewestForHeader ? [model.header] : []),
   ];
+  const room = Math.max(1, height - head.length - 1);
+  const { body, problems } = bodyLines({ page, state, room, width });
   return (
-    <Box flexDirection="column" width={width} height={height} overflow="hidden">
-      {header.map((cells, line) => (
-        <Cells key={line} cells={cells} />
-      ))}
-      <Body page={page} state={state} room={Math.max(1, height - header.length - 1)} width={width} />
-      <Cells cells={footer(state, page, width)} />
-    </Box>
+    <Frame head={head} body={body} foot={[...problems, footer(state, page, width)]} width={width} height={height} />
   );
 }
 
@@ -109,54 +106,33 @@ function costCells({ freshness: { cost } }: Page): CellLine {
   return cost === null ? [] : [{ tone: 'dim', text: cost }];
 }
 
-interface BodyProps {
+interface BodyView {
   readonly page: Page;
   readonly state: ScreenState;
   readonly room: number;
   readonly width: number;
 }
 
-/** What the view shows; its problems always stand right above the keys. */
-function Body({ page, state, room, width }: BodyProps): ReactElement {
+/** What the view shows, as many lines as there is room; its problems stand right above the keys. */
+function bodyLines({ page, state, room, width }: BodyView): Record<'body' | 'problems', readonly CellLine[]> {
   const { table, charts } = page;
   if (state.help) {
-    return (
-      <Box flexDirection="column" height={room} overflow="hidden">
-        <HelpView view={state.view} top={state.top} room={room} width={width} />
-      </Box>
-    );
+    return { body: helpLines({ view: state.view, top: state.top, room, width }), problems: [] };
   }
   const rows = table === null ? [] : rowsOf(table, state);
   const shares = shareOut(page, rows.length, { room, width });
-  const keys = rows.map(({ key }) => key);
-  return (
-    <>
-      <Box flexDirection="column" height={room - shares.problems.length} overflow="hidden">
-        <Lines lines={shares.intro} />
-        {table === null ? null : (
-          <TableView
-            table={table}
-            rows={rows}
-            selected={indexOf(state, keys)}
-            room={shares.table}
-            width={width}
-            isFiltered={viewState(state).filter !== ''}
-          />
-        )}
-        <Lines lines={shares.lines} />
-        {shares.charts === 0 ? null : <ChartsView charts={charts} room={shares.charts} width={width} />}
-      </Box>
-      <Lines lines={shares.problems} />
-    </>
+  const selected = indexOf(
+    state,
+    rows.map(({ key }) => key),
   );
-}
-
-function Lines({ lines }: { readonly lines: readonly CellLine[] }): ReactElement {
-  return (
-    <>
-      {lines.map((cells, line) => (
-        <Cells key={`${line} ${lineWidth(cells)}`} cells={cells} />
-      ))}
-    </>
-  );
+  const isFiltered = viewState(state).filter !== '';
+  return {
+    body: [
+      ...shares.intro,
+      ...(table === null ? [] : tableLines({ table, rows, selected, room: shares.table, width, isFiltered })),
+      ...shares.lines,
+      ...(shares.charts === 0 ? [] : chartsLines({ charts, room: shares.charts, width })),
+    ],
+    problems: shares.problems,
+  };
 }

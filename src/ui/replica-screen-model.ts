@@ -1,5 +1,5 @@
-import type { Cell } from './cell.tsx';
-import type { GridColumn, GridRow } from './grid.tsx';
+import type { Cell } from './cell.ts';
+import type { GridColumn, GridRow } from './grid.ts';
 import type { PacedControls } from './lag-screen-model.ts';
 
 /** A standby on the screen. */

@@ -1,9 +1,10 @@
-import { Box, Text, useWindowSize } from 'ink';
+import { useWindowSize } from 'ink';
 import { useState, useSyncExternalStore, type ReactElement } from 'react';
 
-import { Toned, type Cell } from './cell.tsx';
-import { showFullScreen } from './full-screen.ts';
-import { Grid } from './grid.tsx';
+import type { Cell, CellLine } from './cell.ts';
+import { showFullScreen } from './full-screen.tsx';
+import { gridLines } from './grid.ts';
+import { Frame } from './frame.tsx';
 import type { ReplicaScreenFeed, ReplicaScreenModel, ReplicaScreenRow } from './replica-screen-model.ts';
 import { sparkline } from './sparkline.ts';
 import { Store } from './store.ts';
@@ -79,41 +80,37 @@ export function ReplicaScreen({ feed }: { readonly feed: ReplicaScreenFeed }): R
     press: () => undefined,
   });
 
+  const body =
+    lines === undefined
+      ? standbyLines({ model, selected, height, width })
+      : lines.slice(Math.min(state.top, lastTop)).map((cell): CellLine => [cell]);
+  const keys = `${lines === undefined ? '↑↓ select  enter details' : '↑↓ scroll  esc back'}  ${otherKeys}`;
   return (
-    <Box flexDirection="column" width={width} height={height} overflow="hidden">
-      <Header model={model} of={opened?.key ?? null} />
-      {model.primary === null ? null : <Toned cell={model.primary} />}
-      <Box flexDirection="column" flexGrow={1} overflow="hidden">
-        {lines === undefined ? (
-          <Standbys model={model} selected={selected} height={height} width={width} />
-        ) : (
-          <Lines lines={lines.slice(Math.min(state.top, lastTop)).slice(0, room)} />
-        )}
-      </Box>
-      <Text dimColor wrap="truncate">
-        {`${lines === undefined ? '↑↓ select  enter details' : '↑↓ scroll  esc back'}  ${otherKeys}`}
-      </Text>
-    </Box>
+    <Frame
+      head={[headerLine(model, opened?.key ?? null), ...(model.primary === null ? [] : [[model.primary]])]}
+      body={body}
+      foot={[[{ tone: 'dim', text: keys }]]}
+      width={width}
+      height={height}
+    />
   );
 }
 
-function Header({ model, of }: { readonly model: ReplicaScreenModel; readonly of: string | null }): ReactElement {
+function headerLine(model: ReplicaScreenModel, of: string | null): CellLine {
   const parts = [
     of === null ? model.title : `${model.title} › ${of}`,
     model.observedAt ?? 'looking…',
     `every ${model.interval}`,
     ...(model.paused ? ['PAUSED'] : []),
   ];
-  return (
-    <Text wrap="truncate">
-      <Text bold>kpipe replica status</Text>
-      {`  ${parts.join('  ')}`}
-      {model.failure === null ? '' : <Text color="red">{`  STALE: ${model.failure}`}</Text>}
-    </Text>
-  );
+  return [
+    { tone: 'strong', text: 'kpipe replica status' },
+    { tone: 'plain', text: `  ${parts.join('  ')}` },
+    { tone: 'bad', text: model.failure === null ? '' : `  STALE: ${model.failure}` },
+  ];
 }
 
-interface StandbysProps {
+interface StandbysView {
   readonly model: ReplicaScreenModel;
   readonly selected: number;
   readonly height: number;
@@ -121,32 +118,20 @@ interface StandbysProps {
 }
 
 /** The table, and below it as many problems as there is room for. */
-function Standbys({ model, selected, height, width }: StandbysProps): ReactElement {
+function standbyLines({ model, selected, height, width }: StandbysView): readonly CellLine[] {
   const columns = [...model.columns, { title: 'BYTES OVER TIME', dispensable: 11 }];
   const room = Math.max(1, height - 4);
   const first = Math.max(0, Math.min(selected - Math.floor(room / 2), model.rows.length - room));
   const rows = model.rows.slice(first, first + room);
-  return (
-    <>
-      <Grid columns={columns} rows={rows.map(withTrend)} width={width} selected={model.rows[selected]?.key ?? null} />
-      <Lines lines={model.problems.slice(0, room - rows.length)} />
-    </>
-  );
+  return [
+    ...gridLines({ columns, rows: rows.map(withTrend), width, selected: model.rows[selected]?.key ?? null }),
+    ...model.problems.slice(0, room - rows.length).map((cell): CellLine => [cell]),
+  ];
 }
 
 function withTrend(row: ReplicaScreenRow) {
   const trend: Cell = { text: sparkline(row.trend, trendWidth), tone: 'accent' };
   return { key: row.key, cells: [...row.cells, trend] };
-}
-
-function Lines({ lines }: { readonly lines: readonly Cell[] }): ReactElement {
-  return (
-    <Box flexDirection="column">
-      {lines.map((cell, index) => (
-        <Toned key={`${index} ${cell.text}`} cell={cell.text === '' ? { ...cell, text: ' ' } : cell} />
-      ))}
-    </Box>
-  );
 }
 
 /** Shows the screen until somebody quits it (`interrupted` by Ctrl-C), or the signal takes it away. */

@@ -1,4 +1,4 @@
-import { showFullScreen } from './full-screen.ts';
+import { showFullScreen } from './full-screen.tsx';
 import type { LagScreenFeed } from './lag-screen-model.ts';
 import { LagScreen } from './lag-screen.tsx';
 

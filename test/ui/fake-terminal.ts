@@ -4,7 +4,7 @@ import { render } from 'ink';
 import type { ReactElement } from 'react';
 import { vi, expect } from 'vitest';
 
-import { fullScreenOptions } from '../../src/ui/full-screen.ts';
+import { fullScreenOptions } from '../../src/ui/full-screen.tsx';
 
 /** Keys as a terminal sends them. */
 export const keys = {
@@ -20,7 +20,7 @@ export const keys = {
  * Enough of a terminal for what Ink writes: it shows what these bytes show. Anything that it does not know is an error, so
  * that no sequence passes unseen.
  */
-class Emulator {
+export class Emulator {
   #grid: string[][];
   #columns: number;
   #x = 0;
@@ -90,12 +90,15 @@ class Emulator {
       case 'G':
         this.#x = number - 1;
         break;
-      case 'H':
-        this.#x = 0;
-        this.#y = 0;
+      case 'H': {
+        const [row = 1, column = 1] = parameters.split(';').map((part) => (part === '' ? 1 : Number(part)));
+        this.#y = Math.min(this.#grid.length, row) - 1;
+        this.#x = Math.min(this.#columns, column) - 1;
         break;
+      }
       case 'K':
-        line.fill(' ', parameters === '2' ? 0 : this.#x);
+        // At the end of a full line the cursor stands on the last cell.
+        line.fill(' ', parameters === '2' ? 0 : Math.min(this.#x, this.#columns - 1));
         break;
       case 'J':
         line.fill(' ', this.#x);

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
-import { layOut, type GridColumn, type GridRow } from '../../src/ui/grid.tsx';
+import { layOut, type GridColumn, type GridRow } from '../../src/ui/grid.ts';
 
 const columns: readonly GridColumn[] = [
   { title: 'GROUP' },

@@ -453,8 +453,9 @@ describe('the terminal', () => {
     }
     const later = screen.written().slice(first.length);
     expect(first).toContain('\u001b[?1049h');
-    expect(later).not.toMatch(/\u001b\[[0-3]?J|\u001b\[\d*;?\d*H|\u001b\[\?1049/);
+    expect(later).not.toMatch(/\u001b\[[0-3]?J|\u001b\[2?K|\u001b\[\?1049/);
     expect(later.length / looks).toBeLessThan(first.length / 2);
+    expect(later).not.toMatch(/group-\d/);
   });
 });
 

@@ -1,4 +1,3 @@
-import { cleanup, render } from 'ink-testing-library';
 import { afterEach, expect, test, vi } from 'vitest';
 
 import { ReplicaScreenFeed } from '../../src/cli/replica-screen-feed.ts';
@@ -8,11 +7,12 @@ import { judgeReplication } from '../../src/lib/replication/judge.ts';
 import type { ReplicaReport } from '../../src/lib/replication/report.ts';
 import { ReplicaScreen } from '../../src/ui/replica-screen.tsx';
 import { behindBy, declared, observation, primary, sender, standby } from '../unit/replication/replication-fixtures.ts';
+import { keys, openTerminal, type FakeTerminal } from './fake-terminal.ts';
 
 // Frames take their time where many tests run at once.
 vi.setConfig({ testTimeout: 60_000 });
 
-const keys = { up: '\u001b[A', down: '\u001b[B', enter: '\r', escape: '\u001b' } as const;
+const opened: FakeTerminal[] = [];
 
 /** replica1 is well, replica2 is paused; its name tries to reach the terminal. */
 function report(): ReplicaReport {
@@ -32,15 +32,14 @@ function report(): ReplicaReport {
 function open() {
   const pace = new Pace(2000);
   const feed = new ReplicaScreenFeed({ title: 'prod\u001b[2J', pace });
-  const screen = render(<ReplicaScreen feed={feed} />);
-  const shows = async (pattern: RegExp): Promise<string> => {
-    await vi.waitFor(() => expect(screen.lastFrame()).toMatch(pattern), { timeout: 20_000 });
-    return screen.lastFrame() ?? '';
-  };
-  return { pace, feed, screen, shows };
+  const screen = openTerminal(<ReplicaScreen feed={feed} />);
+  opened.push(screen);
+  return { pace, feed, screen, shows: screen.shows };
 }
 
-afterEach(cleanup);
+afterEach(() => {
+  opened.splice(0).forEach((terminal) => terminal.close());
+});
 
 test('shows each standby, and below the cause with what to do', async () => {
   const { feed, shows } = open();
@@ -60,22 +59,22 @@ test('a row opens to everything that is known of the standby', async () => {
   const { feed, screen, shows } = open();
   feed.show({ kind: 'report', report: report() });
   await shows(/replica2/);
-  screen.stdin.write(keys.down);
+  screen.press(keys.down);
   await shows(/› replica2/);
-  screen.stdin.write(keys.enter);
+  screen.press(keys.enter);
   const details = await shows(/timeline\s+1\n/);
   expect(details).toContain('! replica2: PAUSED');
   expect(details).not.toContain('! replica1');
   expect(details).toMatch(/systemIdentifier\s+7711254786906541345\n/);
   expect(details).not.toContain('BEHIND');
   // More than there are lines: the rest is below.
-  screen.stdin.write(keys.down);
-  await vi.waitFor(() => expect(screen.lastFrame()).not.toContain('! replica2'), { timeout: 20_000 });
+  screen.press(keys.down);
+  await vi.waitFor(() => expect(screen.frame().join('\n')).not.toContain('! replica2'), { timeout: 20_000 });
   for (let step = 0; step < 30; step += 1) {
-    screen.stdin.write(keys.down);
+    screen.press(keys.down);
   }
   expect(await shows(/problems\s+PAUSED/)).toMatch(/replayPaused\s+true/);
-  screen.stdin.write(keys.escape);
+  screen.press(keys.escape);
   await shows(/BEHIND/);
 });
 
@@ -93,14 +92,14 @@ test('keys change the pace and ask for help', async () => {
   const { feed, pace, screen, shows } = open();
   feed.show({ kind: 'report', report: report() });
   await shows(/every 2s/);
-  screen.stdin.write('+');
+  screen.press('+');
   await shows(/every 5s/);
   expect(pace.intervalMs).toBe(5000);
-  screen.stdin.write('p');
+  screen.press('p');
   await shows(/PAUSED/);
   expect(pace.paused).toBe(true);
-  screen.stdin.write('?');
+  screen.press('?');
   await shows(/ANSWERED {2}when the standby/);
-  screen.stdin.write('?');
+  screen.press('?');
   await shows(/STANDBY/);
 });

@@ -1,11 +1,13 @@
 import { render } from 'ink';
 import type { ReactElement } from 'react';
 
+import { Colors, wantsColors } from './frame.tsx';
+
 export const fullScreenOptions = {
   alternateScreen: true,
   // Ink would draw nothing where $CI is set; whoever calls this has looked for a terminal.
   interactive: true,
-  // Only what changed is written: no flicker, and a tenth of the bytes.
+  // What Ink itself draws never changes; the lines are written by Frame.
   incrementalRendering: true,
   exitOnCtrlC: false,
   patchConsole: false,
@@ -16,7 +18,7 @@ export const fullScreenOptions = {
  * terminal. Ink restores it on `process.exit` and after a crash, too. Answers what the screen exited with.
  */
 export async function showFullScreen(screen: ReactElement, signal: AbortSignal): Promise<unknown> {
-  const instance = render(screen, fullScreenOptions);
+  const instance = render(<Colors value={wantsColors(process.env)}>{screen}</Colors>, fullScreenOptions);
   const leave = (): void => instance.unmount();
   signal.addEventListener('abort', leave, { once: true });
   try {

@@ -1,11 +1,9 @@
-import type { ReactElement } from 'react';
-
 import { drawArea, pointsAcross } from '../braille.ts';
-import { Cells } from '../cell.tsx';
-import type { CellLine, PageChart } from '../lag-screen-model.ts';
+import type { CellLine } from '../cell.ts';
+import type { PageChart } from '../lag-screen-model.ts';
 import { fit } from '../width.ts';
 
-export interface ChartsViewProps {
+export interface ChartsView {
   readonly charts: readonly PageChart[];
   readonly room: number;
   readonly width: number;
@@ -16,18 +14,14 @@ const lowest = 3;
 const labelWidth = 7;
 
 /** Charts below each other, each with its scale at the left and its time below the last one. */
-export function ChartsView({ charts, room, width }: ChartsViewProps): ReactElement {
+export function chartsLines({ charts, room, width }: ChartsView): readonly CellLine[] {
   const shown = charts.slice(0, Math.max(1, Math.floor((room - 1) / (lowest + 1))));
   const each = Math.floor((room - 1) / Math.max(1, shown.length));
-  return (
-    <>
-      {shown.flatMap((chart, at) => {
-        const height = Math.max(1, each - 1 + (at === 0 ? (room - 1) % Math.max(1, shown.length) : 0));
-        return chartLines(chart, height, width).map((cells, line) => <Cells key={`${at} ${line}`} cells={cells} />);
-      })}
-      <Cells cells={timeLine(shown[0], width)} />
-    </>
-  );
+  const left = (room - 1) % Math.max(1, shown.length);
+  return [
+    ...shown.flatMap((chart, at) => chartLines(chart, Math.max(1, each - 1 + (at === 0 ? left : 0)), width)),
+    timeLine(shown[0], width),
+  ];
 }
 
 function chartLines({ title, points, format }: PageChart, height: number, width: number): readonly CellLine[] {

@@ -1,6 +1,4 @@
-import type { ReactElement } from 'react';
-
-import { Cells, type Cell } from './cell.tsx';
+import type { Cell, CellLine } from './cell.ts';
 import { fit, widthOf } from './width.ts';
 
 export interface GridColumn {
@@ -15,7 +13,7 @@ export interface GridRow {
   readonly cells: readonly Cell[];
 }
 
-export interface GridProps {
+export interface Grid {
   readonly columns: readonly GridColumn[];
   readonly rows: readonly GridRow[];
   readonly width: number;
@@ -28,18 +26,11 @@ const mark = 2;
 const narrowest = 3;
 const between: Cell = { text: ' '.repeat(gap), tone: 'plain' };
 
-/** A table of one line a row: columns as wide as their content, fewer of them in a narrow terminal. */
-export function Grid({ columns, rows, width, selected }: GridProps): ReactElement {
+/** A table of one line a row, its titles first: columns as wide as their content, fewer of them in a narrow terminal. */
+export function gridLines({ columns, rows, width, selected }: Grid): readonly CellLine[] {
   const layout = layOut(columns, rows, width - mark);
   const titles = columns.map(({ title }): Cell => ({ text: title, tone: 'dim' }));
-  return (
-    <>
-      <Cells cells={lineOf(layout, titles, false)} />
-      {rows.map(({ key, cells }) => (
-        <Cells key={key} cells={lineOf(layout, cells, key === selected)} strong={key === selected} />
-      ))}
-    </>
-  );
+  return [lineOf(layout, titles, false), ...rows.map(({ key, cells }) => lineOf(layout, cells, key === selected))];
 }
 
 export interface Placed {
@@ -90,12 +81,14 @@ function shrinkWidest(placed: readonly Placed[], excess: number): readonly Place
 }
 
 /** The mark shows the selection without colour, too. */
-function lineOf(layout: readonly Placed[], cells: readonly Cell[], isSelected: boolean): readonly Cell[] {
+function lineOf(layout: readonly Placed[], cells: CellLine, isSelected: boolean): CellLine {
   const first: Cell = { text: isSelected ? '› ' : '  ', tone: isSelected ? 'accent' : 'plain' };
-  return layout.reduce<readonly Cell[]>(
+  return layout.reduce<CellLine>(
     (line, { column, at, width }, index) => {
       const { text, tone } = cells[at] ?? { text: '', tone: 'plain' };
-      const cell: Cell = { text: fit(text, width, column.align), tone };
+      // The selected row is bold where it has no other tone.
+      const shown = isSelected && tone === 'plain' ? 'strong' : tone;
+      const cell: Cell = { text: fit(text, width, column.align), tone: shown };
       return index === 0 ? [...line, cell] : [...line, between, cell];
     },
     [first],

@@ -1,6 +1,4 @@
-import type { ReactElement } from 'react';
-
-import { Cells, type Cell } from '../cell.tsx';
+import type { CellLine } from '../cell.ts';
 import type { ViewName } from '../lag-screen-model.ts';
 import { wrapWords } from '../width.ts';
 
@@ -57,26 +55,17 @@ const keyHelp = [
 
 const indent = 13;
 
-/** What the columns of the view mean, then the keys. */
-export function helpLines(view: ViewName, width: number): readonly string[] {
-  return [...columnHelp[view], '', ...keyHelp].flatMap((line) => wrapWords(line, width, indent));
-}
-
-export interface HelpViewProps {
+export interface HelpView {
   readonly view: ViewName;
+  /** The first line that is shown, if there are more than there is room for. */
   readonly top: number;
   readonly room: number;
   readonly width: number;
 }
 
-export function HelpView({ view, top, room, width }: HelpViewProps): ReactElement {
-  const lines = helpLines(view, width);
+/** What the columns of the view mean, then the keys. */
+export function helpLines({ view, top, room, width }: HelpView): readonly CellLine[] {
+  const lines = [...columnHelp[view], '', ...keyHelp].flatMap((line) => wrapWords(line, width, indent));
   const first = Math.min(top, Math.max(0, lines.length - room));
-  return (
-    <>
-      {lines.slice(first, first + room).map((text, at) => (
-        <Cells key={`${at} ${text}`} cells={[{ tone: 'plain', text } satisfies Cell]} />
-      ))}
-    </>
-  );
+  return lines.slice(first, first + room).map((text): CellLine => [{ tone: 'plain', text }]);
 }
