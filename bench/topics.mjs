@@ -5,7 +5,8 @@
 //
 //   kpipe sandbox up && npm run build && node bench/topics.mjs [--topics 1000] [--partitions 6] [--rounds 5]
 //
-// Each in a process of its own, from exec to exit. Reads the sandbox's kpipe.yaml (--config); works in topics of its own
+// Each in a process of its own, from exec to exit: the time by the clock, and the CPU that the process itself took, which
+// other work on the machine hardly changes. Reads the sandbox's kpipe.yaml (--config); works in topics of its own
 // and removes them (--keep leaves them for the next run). Fails when plan is not in sync, or the oracle sees other topics.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -44,26 +45,36 @@ async function inGroups(items, act) {
 
 function timed(command, args) {
   const startedAt = performance.now();
-  const { status, stdout, stderr } = spawnSync(command, args, {
-    encoding: 'utf8',
-    maxBuffer: 2 ** 28,
-    timeout: 600_000,
-  });
-  return { ms: performance.now() - startedAt, status, stdout, stderr };
+  // The shell's `times` tells what its children took.
+  const { status, stdout, stderr } = spawnSync(
+    'sh',
+    ['-c', '"$@"; code=$?; times >&2; exit $code', 'sh', command, ...args],
+    {
+      encoding: 'utf8',
+      maxBuffer: 2 ** 28,
+      timeout: 600_000,
+    },
+  );
+  const ms = performance.now() - startedAt;
+  const cpuMs = [...(stderr.trimEnd().split('\n').at(-1) ?? '').matchAll(/(\d+)m([\d.]+)s/g)].reduce(
+    (sum, [, minutes, seconds]) => sum + Number(minutes) * 60_000 + Number(seconds) * 1000,
+    0,
+  );
+  return { ms, cpuMs, status, stdout, stderr };
 }
 
 function kpipe(file) {
-  const { ms, status, stdout, stderr } = timed(process.execPath, [run, 'topics', 'plan', '-c', file, '--json']);
+  const { status, stdout, stderr, ...took } = timed(process.execPath, [run, 'topics', 'plan', '-c', file, '--json']);
   const inSync = status === 0 ? JSON.parse(stdout).inSync.length : 0;
   if (inSync !== count) {
     throw new Error(`plan: exit ${status}, ${inSync} of ${count} in sync: ${stderr}`);
   }
-  return ms;
+  return took;
 }
 
 function oracle() {
   const args = ['-cp', tools.classPath, 'org.apache.kafka.tools.TopicCommand', '--describe'];
-  const { ms, status, stdout, stderr } = timed(java.java, [
+  const { status, stdout, stderr, ...took } = timed(java.java, [
     '-Dlog4j2.level=ERROR',
     ...args,
     '--bootstrap-server',
@@ -73,7 +84,7 @@ function oracle() {
   if (status !== 0 || seen !== count) {
     throw new Error(`kafka-topics: exit ${status}, ${seen} of ${count} topics: ${stderr}`);
   }
-  return ms;
+  return took;
 }
 
 const median = (numbers) => numbers.toSorted((left, right) => left - right)[Math.floor(numbers.length / 2)];
@@ -98,15 +109,19 @@ try {
     took.kpipe.push(kpipe(file));
     took.oracle.push(oracle());
   }
+  const ratio = (of) => Number((median(took.kpipe.map(of)) / median(took.oracle.map(of))).toFixed(2));
   const result = {
     topics: count,
     partitions,
     rounds,
     cpus: cpus().length,
     load: Number(loadavg()[0].toFixed(1)),
-    kpipeMs: took.kpipe.map(Math.round),
-    oracleMs: took.oracle.map(Math.round),
-    ratioOfMedians: Number((median(took.kpipe) / median(took.oracle)).toFixed(2)),
+    kpipeMs: took.kpipe.map(({ ms }) => Math.round(ms)),
+    oracleMs: took.oracle.map(({ ms }) => Math.round(ms)),
+    ratioOfMedians: ratio(({ ms }) => ms),
+    kpipeCpuMs: took.kpipe.map(({ cpuMs }) => Math.round(cpuMs)),
+    oracleCpuMs: took.oracle.map(({ cpuMs }) => Math.round(cpuMs)),
+    cpuRatioOfMedians: ratio(({ cpuMs }) => cpuMs),
   };
   console.log(JSON.stringify(result, null, 2));
 } finally {
