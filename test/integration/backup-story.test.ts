@@ -3,7 +3,7 @@
  * backup is restored. The consumer, which ran all the time, follows the database back by itself: in the end each produced
  * record is there, once.
  */
-import { rmSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import kafkajs from 'kafkajs';
@@ -16,6 +16,7 @@ import { consumeRole } from '../../src/lib/roles/consume.ts';
 import { drainingQuietly } from '../support/consume-options.ts';
 import { backupDirectory, create, receiving, verify } from '../support/backup-place.ts';
 import { clusterOfFile } from '../support/postgres-cluster.ts';
+import { kpipe } from '../support/run-kpipe.ts';
 import { uniqueTopic } from '../support/servers.ts';
 
 const servers = inject('servers');
@@ -36,7 +37,7 @@ afterAll(async () => {
   const admin = kafka.admin();
   await admin.connect();
   await admin.deleteGroups([group]).catch(() => undefined);
-  await admin.deleteTopics({ topics: [topic, `${topic}.dlq`] });
+  await admin.deleteTopics({ topics: [topic, `${topic}.dlq`, `${topic}.journal`] });
   await admin.disconnect();
 });
 
@@ -67,13 +68,20 @@ const stored = async (): Promise<string[]> => {
   );
   return rows.map(({ place, id }) => `${place} ${id}`);
 };
+const positionsOf = async (): Promise<string[]> => {
+  const rows = await cluster.sql<{ next_offset: string }>(
+    `select next_offset from kpipe.consumer_offset where role = 'events' order by partition`,
+    { database: 'app' },
+  );
+  return rows.map(({ next_offset }) => next_offset);
+};
 const produced = (): string[] => [...journal].map(([place, id]) => `${place} ${id}`);
 const sorted = (lines: readonly string[]): string[] => lines.toSorted();
 
 test('given a destroyed primary, when an older backup is restored in its place, then the running consumer follows it back: no loss, no double', async () => {
-  const config = directory.config({
+  const more = {
     rest: {
-      kafka: { brokers: servers.brokers },
+      kafka: { brokers: servers.brokers, journal: `${topic}.journal` },
       topics: {},
       roles: {
         events: {
@@ -93,7 +101,10 @@ test('given a destroyed primary, when an older backup is restored in its place, 
         },
       },
     },
-  });
+  };
+  const config = directory.config(more);
+  const file = join(directory.path, 'kpipe.yaml');
+  writeFileSync(file, directory.configText(more), { mode: 0o600 });
   const admin = kafka.admin();
   await admin.connect();
   const replicationFactor = Math.min(3, servers.brokers.length);
@@ -115,11 +126,8 @@ test('given a destroyed primary, when an older backup is restored in its place, 
   await pool.end();
 
   const stop = new AbortController();
-  const consuming = consumeRole(config, 'events', {
-    ...drainingQuietly,
-    untilDrained: false,
-    signal: stop.signal,
-  });
+  const options = { ...drainingQuietly, untilDrained: false, signal: stop.signal };
+  const consuming = consumeRole(config, 'events', options);
   try {
     // given: 600 records, a backup, 900 more, all of them in the database
     await produce(0, 200);
@@ -162,7 +170,8 @@ test('given a destroyed primary, when an older backup is restored in its place, 
       {
         role: 'events',
         partitions: '0:200, 1:200, 2:200',
-        replay: expect.stringMatching(/^kpipe replay events --to @/),
+        positionsFile: `${restored}-positions-events.csv`,
+        replay: `kpipe replay events --to file:${restored}-positions-events.csv`,
       },
     ]);
     await cluster.startOn('primary', restored, cluster.primary.port);
@@ -176,13 +185,28 @@ test('given a destroyed primary, when an older backup is restored in its place, 
       { database: 'app' },
     );
     expect(orders).toEqual([{ count: '1650' }]);
-    const end = await cluster.sql<{ next_offset: string }>(
-      `select next_offset from kpipe.consumer_offset where role = 'events' order by partition`,
-      { database: 'app' },
-    );
-    expect(end.map(({ next_offset }) => next_offset)).toEqual(['550', '550', '550']);
+    expect(await positionsOf()).toEqual(['550', '550', '550']);
+
+    // and: the printed replay sets the role back to exactly what was restored; reading it again stores nothing twice
+    stop.abort();
+    await consuming;
+    const printed = result.gap[0]!.replay.split(' ').slice(2);
+    const { code, stderr } = await kpipe(['replay', 'apply', ...printed, '--yes', '--config', file], {
+      cwd: directory.path,
+      env: { ...process.env, XDG_STATE_HOME: join(directory.path, 'state') },
+    });
+    expect(code, `stderr: ${stderr}`).toBe(0);
+    expect(await positionsOf()).toEqual(['200', '200', '200']);
+    const again = await consumeRole(config, 'events', {
+      ...options,
+      untilDrained: true,
+      signal: AbortSignal.timeout(90_000),
+    });
+    expect(again.totals).toMatchObject({ stored: 0, duplicates: 1050, deadLetters: 0 });
+    expect(sorted(await stored())).toEqual(sorted(produced()));
+    expect(await positionsOf()).toEqual(['550', '550', '550']);
   } finally {
     stop.abort();
     await consuming;
   }
-}, 240_000);
+}, 300_000);

@@ -40,15 +40,24 @@ const projections = `
         key: {id: {from: id, type: text}}
         columns: {position: {from: data.index, type: bigint}}`;
 
-/** Call it at the top level of a test file. */
-export async function replayPipeline(role: ReplayPipeline['role']): Promise<ReplayPipeline> {
+export interface OwnDatabase {
+  /** What kpipe.yaml names, such as a pooler's address. */
+  readonly primary: string;
+  /** The server itself, for the test's own look. */
+  readonly direct: string;
+}
+
+/** Call it at the top level of a test file. Without a database of its own it gets one on the test run's server. */
+export async function replayPipeline(role: ReplayPipeline['role'], own?: OwnDatabase): Promise<ReplayPipeline> {
   const servers = inject('servers');
-  const { url, name } = await createDatabase();
+  const { host, port, passwordFile } = servers.postgres;
+  const shared = own === undefined ? await createDatabase() : undefined;
+  const url = own?.direct ?? shared!.url;
+  const primary = own?.primary ?? `postgres://kpipe:\${file:${passwordFile}}@${host}:${port}/${shared!.name}`;
   const directory = pipelineDirectory();
   const topic = uniqueTopic(`replay-${role}`);
   const group = `${topic}-group`;
   const journal = `${topic}-journal`;
-  const { host, port, passwordFile } = servers.postgres;
   const { project, endpoint, grpcEndpoint } = servers.bigquery ?? {
     project: 'none',
     endpoint: 'http://127.0.0.1:1',
@@ -64,7 +73,7 @@ roles:
     group: ${group}
     deadLetters: ${topic}.dlq
     batch: {maxRows: 10, maxBytes: 1MB, maxWait: 50ms}${role === 'events' ? projections : ''}
-postgres: {primary: 'postgres://kpipe:\${file:${passwordFile}}@${host}:${port}/${name}'}
+postgres: {primary: '${primary}'}
 bigquery: {project: ${project}, dataset: ${topic.replaceAll('-', '_')}, table: events, endpoint: ${endpoint}, grpcEndpoint: '${grpcEndpoint}'}
 contexts:
   prod: {protected: true}

@@ -49,6 +49,8 @@ export interface RestoreGap {
   readonly role: string;
   /** `0:1200, 1:1187`: partition and the offset that is read next. */
   readonly partitions: string;
+  /** The same for `kpipe replay`: a line `topic,partition,offset` each. */
+  readonly positionsFile: string;
   readonly replay: string;
 }
 
@@ -123,13 +125,29 @@ export function recoveryTarget({ target }: RestorePlan): RecoveryTarget {
     : { kind: 'lsn', lsn: target.lsn ?? '0/0', inclusive: target.kind === 'latest' };
 }
 
-/** PostgreSQL's roles find their positions in the database: a running consumer is fenced and follows it back. */
-export function gapOf(positions: readonly RestoredPosition[], lastCommitAt: string | null): readonly RestoreGap[] {
-  return [...Map.groupBy(positions, ({ role }) => role)].map(([role, partitions]) => ({
-    role,
-    partitions: partitions.map(({ partition, nextOffset }) => `${partition}:${nextOffset}`).join(', '),
-    replay: `kpipe replay ${role} --to ${lastCommitAt === null ? 'earliest' : `@${lastCommitAt}`}`,
-  }));
+/**
+ * PostgreSQL's roles find their positions in the database: a running consumer is fenced and follows it back. By hand it is
+ * done by these very offsets: what was restored and what was produced at one time says nothing about what was read.
+ */
+export function gapOf(positions: readonly RestoredPosition[], directory: string): readonly RestoreGap[] {
+  return [...Map.groupBy(positions, ({ role }) => role)].map(([role, partitions]) => {
+    const file = positionsFile(directory, role);
+    return {
+      role,
+      partitions: partitions.map(({ partition, nextOffset }) => `${partition}:${nextOffset}`).join(', '),
+      positionsFile: file,
+      replay: `kpipe replay ${role} --to ${/^[\w./-]+$/.test(file) ? `file:${file}` : `'file:${file}'`}`,
+    };
+  });
+}
+
+/** Beside the restored directory, as `kpipe replay --to file:` reads it. */
+export function positionsFile(directory: string, role: string): string {
+  return `${directory}-positions-${role}.csv`;
+}
+
+export function positionsText(positions: readonly RestoredPosition[]): string {
+  return positions.map(({ topic, partition, nextOffset }) => `${topic},${partition},${nextOffset}\n`).join('');
 }
 
 /** As the server's own user; its log into the directory that is surely its own. */

@@ -28,6 +28,8 @@ import {
   gapOf,
   lsnOf,
   neededLsn,
+  positionsFile,
+  positionsText,
   recoveryTarget,
   refuseUnsuitable,
   startCommand,
@@ -172,12 +174,15 @@ class Restoration {
       this.#writeSettings(plan);
       rmSync(directory, { recursive: true, force: true });
       renameSync(this.#building, directory);
+      for (const [role, positions] of Map.groupBy(found.positions, (position) => position.role)) {
+        writeFileSync(positionsFile(directory, role), positionsText(positions));
+      }
       return {
         ...this.onlyPlanned(plan),
         ...found,
         done: true,
         rtoMs: Math.round(performance.now() - began),
-        gap: gapOf(found.positions, found.lastCommitAt),
+        gap: gapOf(found.positions, directory),
       };
     } catch (error) {
       for (const path of [this.#building, `${directory}-tablespaces`, `${directory}-wal`]) {
