@@ -2,6 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { afterEach, describe, expect, test } from 'vitest';
 
+import { parseConfig } from '../../src/lib/config/load.ts';
+import { openKafkaAdmin } from '../../src/lib/kafka/admin.ts';
+import { openSource } from '../../src/lib/kafka/open-source.ts';
 import { DeliveryChecker } from '../support/checker.ts';
 import { resultOf } from '../support/consume-result.ts';
 import { standing, whileRunning } from '../support/fault-instants.ts';
@@ -10,6 +13,7 @@ import { eventMaker } from '../support/fault-records.ts';
 import { startOwnServers } from '../support/own-brokers.ts';
 import type { Running } from '../support/run-kpipe.ts';
 import { faultSeed, isLongRun, repeatable, streamOf } from '../support/seeded.ts';
+import { uniqueTopic } from '../support/servers.ts';
 import { faultSources } from '../support/source-kinds.ts';
 
 const partitions = 6;
@@ -18,6 +22,47 @@ const seed = faultSeed();
 const backlog = 6000;
 const longestOutageMs = isLongRun() ? 300_000 : 20_000;
 const own = await startOwnServers();
+// Before anything else asks for a coordinator.
+const first = await firstMember();
+
+test('a cluster that no group has used yet: the first member waits for its coordinator, and gets its partition', () => {
+  expect(first).toEqual({ partition: 0, notices: [] });
+});
+
+/** Joins a group of its own with the protocol that it finds right. */
+async function firstMember(): Promise<{ readonly partition: number; readonly notices: readonly string[] }> {
+  const topic = uniqueTopic('first');
+  const text = JSON.stringify({ pipeline: 'test', kafka: { brokers: own.servers.brokers } });
+  const { kafka } = parseConfig(text, '/dev/null/kpipe.yaml', {});
+  const admin = await openKafkaAdmin(kafka);
+  await admin.createTopic({ name: topic, partitions: 1, replicationFactor: 1, config: {} });
+  await admin.close();
+  const notices: string[] = [];
+  const source = await openSource(kafka, {
+    topic,
+    group: topic,
+    clientId: 'first',
+    maxBytesPerPartition: 1024 * 1024,
+    maxWaitMs: 100,
+    instanceId: null,
+    notice: (notice) => notices.push(notice),
+  });
+  const assigned = Promise.withResolvers<number>();
+  const run = source.run({
+    joined: () => undefined,
+    assigned: ({ partition }) => {
+      assigned.resolve(partition);
+      return Promise.resolve(0n);
+    },
+    fetched: () => Promise.resolve(),
+    revoked: () => Promise.resolve(),
+  });
+  run.catch(assigned.reject);
+  const partition = await assigned.promise;
+  await source.stop();
+  await run;
+  return { partition, notices };
+}
 
 describe.each(faultSources())('brokers die under consumers that read by $kind', async ({ kind, share }) => {
   const pipeline = await faultPipeline({ role: 'events', partitions, source: kind, servers: own.servers });

@@ -29,6 +29,8 @@ const drainMs = 30_000;
 const leaveDeadlineMs = 4000;
 /** For a topic that was just made, and brokers that were just started. */
 const startPatienceMs = 10_000;
+/** For the coordinators of a cluster that no group has used yet: they are made when the first one is asked for. */
+const coordinatorPatienceMs = 60_000;
 const startRetryMs = 250;
 
 /** A member of a group, with its partitions, its commits and an eye on the topic; how they are read is another's business. */
@@ -119,18 +121,20 @@ export class GroupMember {
   /** Null: it was stopped meanwhile. */
   async #watchTopic(onFailed: (error: unknown) => void): Promise<TopicWatch | null> {
     const events = { grown: () => this.#membership?.topicGrew(), failed: onFailed };
-    return this.#patiently(() => TopicWatch.start(this.#coordinator.anyBroker, this.#options.topic, events));
+    const start = () => TopicWatch.start(this.#coordinator.anyBroker, this.#options.topic, events);
+    return this.#patiently(start, startPatienceMs);
   }
 
-  /** A cluster that nobody has used yet makes its coordinators when they are first asked for. Null: as above. */
+  /** Null: as above. */
   async #choose(): Promise<GroupProtocol | null> {
     const { anyBroker } = this.#coordinator;
-    return this.#patiently(() => chooseProtocol(anyBroker, this.#options.group, this.#config.sessionTimeout));
+    const choose = () => chooseProtocol(anyBroker, this.#options.group, this.#config.sessionTimeout);
+    return this.#patiently(choose, coordinatorPatienceMs);
   }
 
   /** Null: it was stopped meanwhile. */
-  async #patiently<Result>(attempt: () => Promise<Result>): Promise<Result | null> {
-    const deadline = Date.now() + startPatienceMs;
+  async #patiently<Result>(attempt: () => Promise<Result>, patienceMs: number): Promise<Result | null> {
+    const deadline = Date.now() + patienceMs;
     while (!this.#stopped) {
       try {
         return await attempt();
