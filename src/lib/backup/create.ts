@@ -132,7 +132,9 @@ class Creation {
     const onTrouble = (reason: string): void => {
       this.#trouble = reason;
     };
-    const receiver = receiveWal(this.#place, source.programs, onTrouble, receiving.signal);
+    const receiver = receiveWal(this.#place, source.programs, onTrouble, receiving.signal).catch((error: unknown) =>
+      this.#failed.abort(error),
+    );
     try {
       return await this.#take(source);
     } finally {

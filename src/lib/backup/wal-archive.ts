@@ -1,14 +1,18 @@
 import {
+  closeSync,
   copyFileSync,
   createReadStream,
   createWriteStream,
   existsSync,
+  ftruncateSync,
   mkdirSync,
+  openSync,
   readdirSync,
+  readSync,
   renameSync,
   rmSync,
   statSync,
-  truncateSync,
+  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -195,11 +199,29 @@ export function isFull(error: unknown): boolean {
   return /ENOSPC|EDQUOT|No space left/.test(messageOf(error));
 }
 
-/** It is being written: what is there now, filled up with zeros. */
+const walPageBytes = 8192;
+
+/**
+ * It is being written: what is there now, filled up with zeros. From its end to its beginning, a page at a time: the other
+ * way the writer could pass the reader, and leave a hole of zeros in the copy with records behind it.
+ */
 function copyPartial(source: string, target: string, segmentBytes: number): void {
-  if (existsSync(source)) {
-    copyFileSync(source, target);
-    truncateSync(target, segmentBytes);
+  if (!existsSync(source)) {
+    return;
+  }
+  const [from, to] = [openSync(source, 'r'), openSync(target, 'w', 0o600)];
+  try {
+    ftruncateSync(to, segmentBytes);
+    const page = Buffer.alloc(walPageBytes);
+    for (let at = segmentBytes - walPageBytes; at >= 0; at -= walPageBytes) {
+      const bytes = readSync(from, page, 0, walPageBytes, at);
+      if (page.subarray(0, bytes).some((byte) => byte !== 0)) {
+        writeSync(to, page, 0, bytes, at);
+      }
+    }
+  } finally {
+    closeSync(from);
+    closeSync(to);
   }
 }
 

@@ -43,6 +43,8 @@ export interface WalTools {
 }
 
 const windowSegments = 8;
+const walPageBytes = 8192;
+const pageHeaderBytes = 24;
 
 /** @throws CheckFailed WAL_GAP, WAL_CORRUPT, TARGET_NOT_REACHED, KEY, NO_SPACE */
 export async function proveWal(tools: WalTools, question: WalQuestion): Promise<WalProof> {
@@ -159,7 +161,10 @@ function isUnfinished(file: string, stoppedAt: bigint, segmentBytes: number): bo
     closeSync(handle);
   }
   const received = rest.findLastIndex((byte) => byte !== 0) + 1;
-  return received === 0 || (rest.length >= 4 && rest.readUInt32LE(0) > received) || received < 24;
+  // A record that goes on on the next page has that page's header in its midst.
+  const pages = Math.floor((offset + received - 1) / walPageBytes) - Math.floor(offset / walPageBytes);
+  const ofRecord = received - pages * pageHeaderBytes;
+  return received === 0 || (rest.length >= 4 && rest.readUInt32LE(0) > ofRecord) || received < 24;
 }
 
 const commitTime = /COMMIT(?:_PREPARED)? (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) UTC/g;
