@@ -416,6 +416,33 @@ describe('the contract: write: load, by our own server', () => {
     await expectOnce(way, topic, 20);
   });
 
+  test('a job that was never created is no loss, also where another partition has rows at the same offsets', async () => {
+    const topic = uniqueTopic('never');
+    const group = new GenerationGroup();
+    const dying = way.member(group.join(), (step) => {
+      if (step === 'job' && armed) {
+        throw new Error('killed here');
+      }
+    });
+    let armed = false;
+    const zero = await dying.claim(topic, 0);
+    expect(await dying.sink.write(zero, analyticsBatch(topic, 0, 20, 0))).toMatchObject({ kind: 'written' });
+    const one = await dying.claim(topic, 1);
+    armed = true;
+    await expect(dying.sink.write(one, analyticsBatch(topic, 0, 20, 1))).rejects.toThrow('killed here');
+    const next = way.member(group.join(), nothing);
+    const claim = await next.claim(topic, 1);
+    expect(claim).toMatchObject({ position: 0n });
+    expect(await next.sink.write(claim, analyticsBatch(topic, 0, 20, 1))).toMatchObject({
+      kind: 'written',
+      stored: 20,
+    });
+    const counts = [0, 1].map(
+      async (partition) => (await way.rows(topic)).filter((row) => row.partition === partition).length,
+    );
+    expect(await Promise.all(counts)).toEqual([20, 20]);
+  });
+
   test('batches of many partitions go in one job, and one that may not go voids it for all', async () => {
     const topic = uniqueTopic('together');
     const group = new GenerationGroup();

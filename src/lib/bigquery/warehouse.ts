@@ -138,7 +138,7 @@ async function readSelected(
   }));
 }
 
-type Parameters = Record<string, string | number | readonly string[]>;
+type Parameters = Record<string, string | readonly string[]>;
 type ParameterTypes = Record<string, string | string[]>;
 
 /** The table asks for a bound on `time`; when none is given, the bound is everything that a TIMESTAMP can be. */
@@ -150,7 +150,8 @@ function where(selection: RowSelection): {
   const params: Parameters = {};
   const types: ParameterTypes = {};
   const bind = (name: string, value: bigint | number | string | readonly string[]): string => {
-    params[name] = typeof value === 'bigint' ? String(value) : value;
+    // The API's values are texts; the client hands on a number as it is.
+    params[name] = typeof value === 'bigint' || typeof value === 'number' ? String(value) : value;
     types[name] = Array.isArray(value) ? ['STRING'] : typeof value === 'string' ? 'STRING' : 'INT64';
     return `@${name}`;
   };
