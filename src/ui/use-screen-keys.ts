@@ -30,10 +30,19 @@ export function useScreenKeys(keys: ScreenKeys): void {
   const { isRawModeSupported } = useStdin();
   const typing = (): ScreenKeys['typing'] => (keys.typing?.isOn() === true ? keys.typing : undefined);
 
+  const enter = (): void => (typing()?.accept ?? keys.open)();
+  const erase = (): void => (typing()?.erase ?? keys.back)();
   const press = (character: string): void => {
+    // Within a text that arrives at once, Enter and Backspace are characters.
+    if (character === '\r' || character === '\n') {
+      return enter();
+    }
+    if (character === '\u007f' || character === '\b') {
+      return erase();
+    }
     const text = typing();
     if (text !== undefined) {
-      return text.type(character);
+      return character < ' ' ? undefined : text.type(character);
     }
     switch (character) {
       case 'q':
@@ -61,9 +70,9 @@ export function useScreenKeys(keys: ScreenKeys): void {
       } else if (step !== 0) {
         keys.move(step);
       } else if (key.return) {
-        (typing()?.accept ?? keys.open)();
+        enter();
       } else if (key.backspace || key.delete) {
-        (typing()?.erase ?? keys.back)();
+        erase();
       } else if (key.escape) {
         keys.back();
       } else if (!key.ctrl && !key.meta) {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import kafkajs from 'kafkajs';
-import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 
 import { kpipe, root, runProgram } from '../support/run-kpipe.ts';
 import { uniqueTopic } from '../support/servers.ts';
@@ -225,39 +225,137 @@ describe.runIf(hasTmux)('kpipe lag --watch on a terminal', () => {
     rmSync(directory, { recursive: true });
   });
 
-  async function watch(): Promise<number> {
-    const run = `${process.execPath} ${root}bin/run.js lag --config ${servers.config} --group ${group} --watch --interval 300ms`;
+  // A screen that a failed test has left is no other test's.
+  afterEach(() => void tmux('send-keys', '-t', 'lag', 'C-c'));
+
+  async function watch(options = '', env = ''): Promise<number> {
+    const run = `${env} ${process.execPath} ${options} ${root}bin/run.js lag --config ${servers.config} --group ${group} --watch --interval 300ms`;
     tmux('send-keys', '-t', 'lag', `clear; ${run} & echo pid $!; fg %1 >/dev/null; echo ended $?`, 'Enter');
     await shows(new RegExp(`› –? *${group} +Empty +25 +1h`));
     const shell = tmux('display-message', '-p', '-t', 'lag', '#{pane_pid}').trim();
     const children = spawnSync('ps', ['--ppid', shell, '-o', 'pid='], { encoding: 'utf8' }).stdout;
     return Number(children.trim().split(/\s+/).at(-1));
   }
+  const press = (...keys: readonly string[]): string => tmux('send-keys', '-t', 'lag', ...keys);
+  const resize = (columns: number, rows: number): string =>
+    tmux('resize-window', '-t', 'lag', '-x', String(columns), '-y', String(rows));
+  const lastIndex = (sequence: string): number => readFileSync(written, 'latin1').lastIndexOf(sequence);
+  /** Back on the screen that the shell had, with its cursor. */
+  const expectRestored = (): void => {
+    expect(screen()).not.toContain('kpipe lag  ');
+    expect(count('\u001b[?1049l')).toBe(count('\u001b[?1049h'));
+    expect(lastIndex('\u001b[?25h')).toBeGreaterThan(lastIndex('\u001b[?25l'));
+  };
 
   test('draws, follows the size and the keys without clearing the screen, and restores it on q', async () => {
     await watch();
-    const clearsAtFirst = count('\u001b[2J');
-    tmux('send-keys', '-t', 'lag', 'Enter');
+    const erased = /\u001b\[[0-3]?J/g;
+    const cleared = (): number => readFileSync(written, 'latin1').match(erased)?.length ?? 0;
+    const clearedAtFirst = cleared();
+    press('Enter');
     await shows(new RegExp(`› ${topic} +0 +15 +40 +25`));
-    tmux('send-keys', '-t', 'lag', 'Escape');
+    press('Escape');
     await shows(/LAG OVER TIME[^]*▁?█{4}/);
-    expect(count('\u001b[2J')).toBe(clearsAtFirst);
-    tmux('resize-window', '-t', 'lag', '-x', '60', '-y', '10');
+    expect(cleared()).toBe(clearedAtFirst);
+    resize(60, 10);
     await vi.waitFor(() => expect(screen()).not.toContain('LAG OVER TIME'), { timeout: 10_000 });
-    await shows(/q quit|…$/m);
-    tmux('send-keys', '-t', 'lag', 'q');
+    await shows(/ q( quit)?$/m);
+    press('q');
     await shows(/^ended 0$/m);
-    expect(screen()).not.toContain('kpipe lag  ');
-    expect(count('\u001b[?1049l')).toBe(count('\u001b[?1049h'));
+    expectRestored();
+  });
+
+  test('each key opens its view, at any size, without garbage', async () => {
+    resize(110, 24);
+    await watch();
+    press('t');
+    await shows(new RegExp(`\\[t topics\\]`));
+    press('/');
+    press('-l', topic);
+    press('Enter');
+    await shows(new RegExp(`› ${topic} +1 +0 +0 B`));
+    press('Enter');
+    await shows(new RegExp(`shop › ${topic}[^]*PARTITION +LEADER`));
+    press('b');
+    await shows(/cluster \S+ {2}controller \d[^]*› +1 +127\.0\.0\.1:\d+ .* OK/);
+    await shows(/^. brokers 3\/3 controller \d {2}· {2}. replica1 .* · {2}no backups configured/m);
+    press('Enter');
+    await shows(/shop › broker 1[^]*LOG DIRECTORY/);
+    press('l');
+    await shows(/from Kafka’s timestamp until the batch is durable[^]*not known: no address/);
+    press('r');
+    await shows(/PARTITIONS READ[^]*✓ redis/);
+    press('c');
+    await shows(new RegExp(`shop › ${group}[^]*LAG 25 records[^]*25 ┤`));
+    for (const [columns, rows] of [
+      [60, 15],
+      [250, 80],
+      [80, 24],
+    ] as const) {
+      resize(columns, rows);
+      await vi.waitFor(
+        () => {
+          const lines = screen().trimEnd().split('\n');
+          expect(lines).toHaveLength(rows);
+          expect(lines[0]).toMatch(/^kpipe lag {2}shop › /);
+          expect(lines.filter((line) => line.startsWith('kpipe lag'))).toHaveLength(1);
+          expect(lines.filter((line) => line.includes('[c charts]'))).toHaveLength(1);
+          expect(lines.at(-1)).toMatch(/ q( quit)?$/);
+        },
+        { timeout: 20_000 },
+      );
+    }
+    press('q');
+    await shows(/^ended 0$/m);
+    expectRestored();
+  });
+
+  test('the active probe is sent when it is asked for, and its topic is gone afterwards', async () => {
+    resize(110, 24);
+    await watch();
+    press('l');
+    await shows(/a 20 probes at 20\/s through a topic that is made and deleted again/);
+    press('a');
+    await vi.waitFor(() => expect(screen()).toMatch(/probes through a topic of its own[^]*consume +p50 +[\d.]+m?s/), {
+      timeout: 60_000,
+    });
+    press('q');
+    await shows(/^ended 0$/m);
+    // On a cluster that others use, theirs go as well.
+    await vi.waitFor(
+      async () => expect((await admin.listTopics()).filter((name) => name.startsWith('kpipe.latency.'))).toEqual([]),
+      { timeout: 60_000, interval: 500 },
+    );
+  });
+
+  test('without colours every sign is still there, and no colour is', async () => {
+    resize(110, 24);
+    const from = readFileSync(written, 'latin1').length;
+    await watch('', 'NO_COLOR=1 TERM=xterm-256color');
+    await shows(/✓ brokers 3\/3/);
+    press('q');
+    await shows(/^ended 0$/m);
+    expect(readFileSync(written, 'latin1').slice(from)).not.toMatch(/\u001b\[[\d;]+m.*kpipe lag/);
   });
 
   test('restores the screen and the cursor at SIGTERM', async () => {
-    tmux('resize-window', '-t', 'lag', '-x', '110', '-y', '12');
+    resize(110, 12);
     process.kill(await watch(), 'SIGTERM');
     await shows(/^ended 130$/m);
-    expect(count('\u001b[?1049l')).toBe(count('\u001b[?1049h'));
-    expect(readFileSync(written, 'latin1').lastIndexOf('\u001b[?25h')).toBeGreaterThan(
-      readFileSync(written, 'latin1').lastIndexOf('\u001b[?25l'),
-    );
+    expectRestored();
+  });
+
+  test('restores the screen and the cursor at Ctrl-C', async () => {
+    await watch();
+    press('C-c');
+    await shows(/^ended 130$/m);
+    expectRestored();
+  });
+
+  test('restores the screen and the cursor when it crashes, and says why', async () => {
+    process.kill(await watch(`--import ${root}test/support/throw-on-signal.mjs`), 'SIGUSR2');
+    await shows(/^ended [1-9]/m);
+    await shows(/thrown by the test/);
+    expectRestored();
   });
 });

@@ -270,6 +270,16 @@ describe('keys', () => {
     await shows(/kpipe-analytics/);
   });
 
+  test('a text with Enter and Backspace in one input is typed, corrected and kept', async () => {
+    const { press, shows } = openWith(events, logs, analytics);
+    await shows(/› events/);
+    press('/loX\u007fg\r');
+    const filtered = await shows(/ {2}\/log\b/);
+    expect(filtered).not.toContain('kpipe-analytics');
+    press('\r');
+    await shows(/shop › kpipe-logs/);
+  });
+
   test('p pauses every look, + and − change their interval', async () => {
     const { press, shows, paces } = openWith(events);
     await shows(/every 2s/);

@@ -2,7 +2,7 @@ import type { Config } from '../config/load.ts';
 import { nearestName } from '../config/nearest.ts';
 import { KpipeError } from '../errors.ts';
 import { withKafkaAdmin, type KafkaAdmin } from '../kafka/admin.ts';
-import { partitionKey, type TopicDescription } from '../ports.ts';
+import { partitionKey, type OffsetAnswer, type TopicDescription, type TopicPartition } from '../ports.ts';
 import { wait } from '../runtime/backoff.ts';
 import {
   calculateThroughput,
@@ -106,12 +106,33 @@ export async function lookAtThroughput(
   );
   const atMs = now();
   const [ends, sizes, positions] = await Promise.all([
-    admin.listOffsets(led, 'latest'),
-    admin.replicaSizes(topics.map(({ name }) => name)),
+    endsOf(admin, led),
+    unlessRefused(admin.replicaSizes(topics.map(({ name }) => name)), () => new Map()),
     Promise.all(groups.map((group) => groupLooks(admin, group, new Set(names)))),
   ]);
   const endOf = new Map(ends.map((answer) => [partitionKey(answer), answer.offset]));
   return { atMs, partitions: topics.flatMap((topic) => partitionLooks(topic, endOf, sizes)), groups: positions.flat() };
+}
+
+/** A topic that was deleted after it was listed has no end; that is not the others' fault. */
+async function endsOf(admin: KafkaAdmin, led: readonly TopicPartition[]): Promise<readonly OffsetAnswer[]> {
+  const none = (): readonly OffsetAnswer[] => [];
+  const byTopic = [...Map.groupBy(led, ({ topic }) => topic).values()];
+  const apart = async (): Promise<readonly OffsetAnswer[]> =>
+    (await Promise.all(byTopic.map((ofTopic) => unlessRefused(admin.listOffsets(ofTopic, 'latest'), none)))).flat();
+  return unlessRefused(admin.listOffsets(led, 'latest'), apart);
+}
+
+/** What is refused is not known; a cluster that is away is a failure. */
+async function unlessRefused<Value>(asked: Promise<Value>, otherwise: () => Value | Promise<Value>): Promise<Value> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (!(error instanceof KpipeError) || error.code === 'KPIPE_KAFKA_UNREACHABLE') {
+      throw error;
+    }
+    return otherwise();
+  }
 }
 
 function partitionLooks(
