@@ -19,7 +19,10 @@ export function cpuSeconds(pid) {
   // Who ends between two readings is in neither, or in both: then it is all read again.
   for (;;) {
     const before = family(pid);
-    const ticks = before.reduce((sum, fields) => sum + [11, 12, 13, 14].reduce((of, at) => of + Number(fields[at]), 0), 0);
+    const ticks = before.reduce(
+      (sum, fields) => sum + [11, 12, 13, 14].reduce((of, at) => of + Number(fields[at]), 0),
+      0,
+    );
     const after = family(pid);
     if (idsOf(before) === idsOf(after)) {
       return ticks / ticksPerSecond;

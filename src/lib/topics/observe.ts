@@ -52,7 +52,9 @@ export async function observeTopics(
     const entries = [...(configs.get(topic.name) ?? [])].map(([key, entry]) => ({ key, ...entry }));
     const values = (isWanted: (source: string) => boolean): Readonly<Record<string, string>> =>
       Object.fromEntries(
-        entries.flatMap(({ key, value, source }) => (isWanted(source) && value !== null ? [[key, value] as const] : [])),
+        entries.flatMap(({ key, value, source }) =>
+          isWanted(source) && value !== null ? [[key, value] as const] : [],
+        ),
       );
     const observed: ObservedTopic = {
       id: topic.id,
