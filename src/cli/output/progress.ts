@@ -26,8 +26,13 @@ export function startProgress(options: ProgressOptions): Progress {
   const startedAt = now();
   const onTerminal = options.stream.isTTY;
   let shownAt = Number.NEGATIVE_INFINITY;
+  // What was done before anybody looked says nothing about the rate.
+  let before: number | null = null;
   const draw = (done: number, note: string): void => {
-    const text = progressLine(options, done, now() - startedAt, escapeControls(note));
+    before ??= done;
+    const elapsedMs = now() - startedAt;
+    const perSec = elapsedMs > 0 ? ((done - before) * 1000) / elapsedMs : 0;
+    const text = progressLine(options, done, perSec, escapeControls(note));
     options.stream.write(onTerminal ? `\r\u001b[2K${text.slice(0, options.stream.columns - 1)}` : `${text}\n`);
   };
   return {
@@ -49,8 +54,7 @@ export function startProgress(options: ProgressOptions): Progress {
   };
 }
 
-function progressLine(options: ProgressOptions, done: number, elapsedMs: number, note: string): string {
-  const perSec = elapsedMs > 0 ? (done * 1000) / elapsedMs : 0;
+function progressLine(options: ProgressOptions, done: number, perSec: number, note: string): string {
   const rate = `${formatCount(perSec)}/s`;
   if (options.total === undefined || options.total === 0) {
     return `${options.label}  ${formatCount(done)}  ${rate}  ${note}`.trimEnd();
