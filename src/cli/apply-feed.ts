@@ -1,6 +1,6 @@
 import type { ApplyEvent } from '../lib/topics/apply.ts';
 import type { MoveProgress } from '../lib/topics/move/carry-out.ts';
-import { MoveFeed } from './move-feed.ts';
+import { openMoveFeed, type MoveFeed } from './move-feed.ts';
 import { startSteps, type Steps } from './output/steps.ts';
 import type { Palette } from './output/text.ts';
 import { applyStepLine } from './views/topics.ts';
@@ -12,7 +12,7 @@ export class ApplyFeed {
 
   constructor(stream: NodeJS.WriteStream, palette: Palette) {
     this.#steps = startSteps(stream, palette);
-    this.#moves = new MoveFeed(stream, palette);
+    this.#moves = openMoveFeed(stream, palette);
   }
 
   event(event: ApplyEvent): void {

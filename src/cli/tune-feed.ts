@@ -1,38 +1,18 @@
 import { formatDuration } from '../lib/config/units.ts';
 import type { WatchProgress } from '../lib/topics/tune/watch.ts';
-import { LiveLine } from './output/live-line.ts';
-import { dim, type Line, type Palette } from './output/text.ts';
+import { dim, type Palette, type Span } from './output/text.ts';
+import { ProgressFeed } from './progress-feed.ts';
 
-const lineEveryMs = 10_000;
-
-/** What is left of a watch, on stderr: one line that changes on a terminal, a line now and then elsewhere. */
-export class TuneFeed {
-  readonly #stream: NodeJS.WriteStream;
-  readonly #palette: Palette;
-  readonly #live: LiveLine;
-  #toldAtMs = Number.NEGATIVE_INFINITY;
-
-  constructor(stream: NodeJS.WriteStream, palette: Palette) {
-    this.#stream = stream;
-    this.#palette = palette;
-    this.#live = new LiveLine(stream, palette);
-  }
-
-  show(progress: WatchProgress): void {
-    if (this.#stream.isTTY) {
-      this.#live.show([...watchLine(progress), dim('   Ctrl-C: advise from what was seen')]);
-    } else if (performance.now() - this.#toldAtMs >= lineEveryMs) {
-      this.#toldAtMs = performance.now();
-      this.#stream.write(`${this.#palette.paint(watchLine(progress))}\n`);
-    }
-  }
-
-  clear(): void {
-    this.#live.clear();
-  }
+/** What is left of a watch. */
+export function openTuneFeed(stream: NodeJS.WriteStream, palette: Palette): ProgressFeed<WatchProgress> {
+  return new ProgressFeed(stream, palette, {
+    line: watchLine,
+    terminalLine: (progress) => [...watchLine(progress), dim('   Ctrl-C: advise from what was seen')],
+    lineEveryMs: 10_000,
+  });
 }
 
-function watchLine({ topics, looks, leftMs }: WatchProgress): Extract<Line, readonly unknown[]> {
+function watchLine({ topics, looks, leftMs }: WatchProgress): readonly (string | Span)[] {
   // Whole seconds: tenths would only flicker.
   const left = formatDuration(Math.ceil(leftMs / 1000) * 1000);
   return [

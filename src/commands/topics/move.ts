@@ -1,7 +1,7 @@
 import { Args, Flags } from '@oclif/core';
 
 import { KpipeCommand } from '../../cli/base-command.ts';
-import { MoveFeed } from '../../cli/move-feed.ts';
+import { openMoveFeed } from '../../cli/move-feed.ts';
 import { moveFlags, throttleOf } from '../../cli/move-flags.ts';
 import { paletteFor } from '../../cli/output/text.ts';
 import { movePlanLines, moveView } from '../../cli/views/topic-moves.ts';
@@ -81,7 +81,7 @@ export default class TopicsMove extends KpipeCommand {
         await this.confirm({ action, yes: flags.yes, confirm: flags.confirm, config });
       }
       const audit = openAuditLog(process.env, Date.now);
-      const feed = new MoveFeed(process.stderr, paletteFor('stderr', process.env));
+      const feed = openMoveFeed(process.stderr, paletteFor('stderr', process.env));
       const result = await moveReplicas(admin, request, {
         throttleBytesPerSec: throttle,
         batchSize: flags.batch,

@@ -3,7 +3,7 @@ import { Args, Flags } from '@oclif/core';
 import { KpipeCommand } from '../../cli/base-command.ts';
 import { durationFlag } from '../../cli/duration-flag.ts';
 import { paletteFor } from '../../cli/output/text.ts';
-import { TuneFeed } from '../../cli/tune-feed.ts';
+import { openTuneFeed } from '../../cli/tune-feed.ts';
 import { tuningView } from '../../cli/views/topic-tuning.ts';
 import { headroomOf, perPartitionOf, tuneTopics, type TopicTuning } from '../../lib/topics/tune/tune.ts';
 
@@ -51,7 +51,7 @@ export default class TopicsTune extends KpipeCommand {
       env: process.env,
     };
     const config = this.configuration(flags);
-    const feed = new TuneFeed(process.stderr, paletteFor('stderr', process.env));
+    const feed = openTuneFeed(process.stderr, paletteFor('stderr', process.env));
     const result = await tuneTopics(config, request, (progress) => feed.show(progress), this.interruption()).finally(
       () => feed.clear(),
     );

@@ -3,8 +3,8 @@ import { calculateThroughput, type ThroughputLook, type ThroughputReport } from 
 import type { BatchSample } from './batches.ts';
 import type { LogHistory } from './log-history.ts';
 
-/** What was measured of a topic. Rates are a second; not known is null. Pure: looks in, figures out. */
-export interface TopicMeasure {
+/** What the edge brings of a topic, besides the looks. */
+export interface TopicFacts {
   readonly topic: string;
   readonly partitions: number;
   readonly replicationFactor: number;
@@ -15,6 +15,13 @@ export interface TopicMeasure {
   readonly compacted: boolean;
   /** Of all replicas together. */
   readonly diskBytes: number | null;
+  readonly history: LogHistory | null;
+  readonly batches: BatchSample | null;
+  readonly readers: readonly Pick<ReaderMeasure, 'role' | 'group' | 'members'>[];
+}
+
+/** What was measured of a topic. Rates are a second; not known is null. Pure: looks in, figures out. */
+export interface TopicMeasure extends TopicFacts {
   readonly watchedMs: number;
   readonly looks: number;
   /** Over the whole watch. */
@@ -25,8 +32,6 @@ export interface TopicMeasure {
   readonly peakBytesPerSec: number | null;
   /** The most that one partition took over a few seconds: it can carry at least that. */
   readonly busiestPartitionBytesPerSec: number | null;
-  readonly history: LogHistory | null;
-  readonly batches: BatchSample | null;
   readonly readers: readonly ReaderMeasure[];
 }
 
@@ -41,21 +46,6 @@ export interface ReaderMeasure {
   readonly leastLagRecords: number | null;
   /** It had more to read than it could all the time: its rate is what it can do. */
   readonly saturated: boolean;
-}
-
-/** What the edge brings of a topic, besides the looks. */
-export interface TopicFacts {
-  readonly topic: string;
-  readonly partitions: number;
-  readonly replicationFactor: number;
-  readonly retentionMs: number | null;
-  readonly retentionBytes: number | null;
-  readonly minInsyncReplicas: number | null;
-  readonly compacted: boolean;
-  readonly diskBytes: number | null;
-  readonly history: LogHistory | null;
-  readonly batches: BatchSample | null;
-  readonly readers: readonly Pick<ReaderMeasure, 'role' | 'group' | 'members'>[];
 }
 
 /** A peak is told over no less than this: consumers and brokers ride out what is shorter. */
