@@ -55,6 +55,9 @@ export interface ApplyOptions {
   readonly retentionSteps?: RetentionSteps | undefined;
 }
 
+/** How long one broker may lag behind another in what it says of the topics. */
+const agreeWithinMs = 2000;
+
 /**
  * Executes a plan's changes and nothing else; stops at the first failure. Looks again first: the cluster must be the plan's
  * and as the plan saw it. Killed at any point it leaves whole steps: another plan shows the rest.
@@ -64,8 +67,7 @@ export async function applyPlan(admin: ClusterAdmin, plan: TopicPlan, options: A
   if (options.move === undefined) {
     refuseMoves(plan.changes);
   }
-  const names = [...new Set([...plan.changes, ...plan.inSync].map(({ topic }) => topic))];
-  refuseStale(plan, await observeTopics(admin, names, options.nowMs), names);
+  await refuseStale(admin, plan, options.nowMs);
   const steps = stepsOf(plan.changes);
   const run = new StepRun(admin, plan.clusterId, steps.length, options);
   const done: Step[] = [];
@@ -161,20 +163,28 @@ function refuseMoves(changes: readonly Change[]): void {
   }
 }
 
-function refuseStale(plan: TopicPlan, state: TopicsState, names: readonly string[]): void {
-  if (state.clusterId !== plan.clusterId) {
-    throw new KpipeError(
-      'KPIPE_PLAN_STALE',
-      `the plan was made for cluster ${plan.clusterId}, this is ${state.clusterId}`,
-      {
-        next: 'choose the plan’s cluster with --context or --config, or plan again',
-      },
-    );
-  }
-  if (hashState(state, names) !== plan.stateHash) {
-    throw new KpipeError('KPIPE_PLAN_STALE', `the topics have changed since the plan was made (${plan.observedAt})`, {
-      next: 'plan again: kpipe topics plan',
-    });
+/** A broker may lag behind the one that the plan was made from, so what differs is looked at again before it counts. */
+async function refuseStale(admin: ClusterAdmin, plan: TopicPlan, nowMs: number): Promise<void> {
+  const names = [...new Set([...plan.changes, ...plan.inSync].map(({ topic }) => topic))];
+  const until = performance.now() + agreeWithinMs;
+  for (;;) {
+    const state = await observeTopics(admin, names, nowMs);
+    if (state.clusterId !== plan.clusterId) {
+      throw new KpipeError(
+        'KPIPE_PLAN_STALE',
+        `the plan was made for cluster ${plan.clusterId}, this is ${state.clusterId}`,
+        { next: 'choose the plan’s cluster with --context or --config, or plan again' },
+      );
+    }
+    if (hashState(state, names) === plan.stateHash) {
+      return;
+    }
+    if (performance.now() > until) {
+      throw new KpipeError('KPIPE_PLAN_STALE', `the topics have changed since the plan was made (${plan.observedAt})`, {
+        next: 'plan again: kpipe topics plan',
+      });
+    }
+    await pause(100);
   }
 }
 
