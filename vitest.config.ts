@@ -25,8 +25,6 @@ const onServers = {
   globalSetup: [servers, leaks],
   testTimeout: 180_000,
   hookTimeout: 180_000,
-  // Brokers, databases and terminals on two busy cores: a second try is told in the report. Not for the fault tests.
-  retry: 1,
   maxWorkers: 2,
 };
 
@@ -66,7 +64,6 @@ export default defineConfig({
           name: 'faults',
           include: ['test/faults/**/*.test.ts'],
           testTimeout: 300_000,
-          retry: 0,
           fileParallelism: false,
           sequence: { groupOrder: 3 },
         },
