@@ -210,7 +210,7 @@ async function fingerprintUnderLoad(place) {
             .join('\n'),
         );
       }
-      place.repository.removeBackup(id);
+      await place.repository.removeBackup(id);
     }
   } finally {
     load.kill('SIGTERM');

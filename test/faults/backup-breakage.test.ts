@@ -135,7 +135,7 @@ describe('keys and signatures', () => {
   });
 
   test('given a changed entry, then SIGNATURE, and nothing of it is believed', async () => {
-    const { entry } = findBackup(place, id);
+    const { entry } = await findBackup(place, id);
     writeFileSync(
       join(directory.repository, 'backups', id, 'entry.json'),
       JSON.stringify({ ...entry, fingerprint: null, signature: { keyId: 'x', algorithm: 'ed25519', value: 'AAAA' } }),
@@ -166,7 +166,7 @@ describe('keys and signatures', () => {
     readdirSync(reports).forEach((name) => writeFileSync(join(reports, name), forged));
 
     expect(checkReport(place, file)).toMatchObject({ signatureValid: false, ok: false });
-    expect(listBackups(place, Date.now())).toMatchObject([{ id, verified: null, provenAt: null }]);
+    expect(await listBackups(place, Date.now())).toMatchObject([{ id, verified: null, provenAt: null }]);
   });
 });
 
@@ -208,7 +208,7 @@ describe('the archive', () => {
   });
 
   test('given the tail is missing up to into the backup, then WAL_GAP', async () => {
-    const { entry } = findBackup(place, id);
+    const { entry } = await findBackup(place, id);
     const last = (parseLsn(entry.archivedLsn)! - 1n) / BigInt(entry.segmentBytes);
     walFiles()
       .filter((name) => BigInt(`0x${name.slice(8, 16)}`) * 4096n + BigInt(`0x${name.slice(16, 24)}`) >= last)
@@ -259,14 +259,14 @@ describe('the archive', () => {
     });
 
     await thief.stop();
-    expect(place.repository.listBackups()).toEqual([id]);
+    expect(await place.repository.listBackups()).toEqual([id]);
     expect(readdirSync(join(directory.repository, 'backups'))).toEqual([id]);
   });
 });
 
 describe('the recovery', () => {
   test('given an LSN that the records do not reach, then TARGET_NOT_REACHED before anything is restored', async () => {
-    const { entry } = findBackup(place, id);
+    const { entry } = await findBackup(place, id);
     const beyond = formatLsn(parseLsn(entry.archivedLsn)! + 64n * 1024n * 1024n);
     const segmentOfTail = walFiles().at(-1)!.slice(0, 24);
     const tail = BigInt(`0x${segmentOfTail.slice(16)}`) * 1024n * 1024n + 1024n * 1024n;
@@ -282,7 +282,7 @@ describe('the recovery', () => {
   });
 
   test('given a fingerprint at an LSN that is never written, when the server recovers, then it ends early: TARGET_NOT_REACHED', async () => {
-    const { entry } = findBackup(place, id);
+    const { entry } = await findBackup(place, id);
     const never = formatLsn(parseLsn(entry.archivedLsn)! + (1n << 30n));
     resigned(place, directory.path, { ...entry, fingerprint: { ...entry.fingerprint!, lsn: never } });
 
@@ -382,7 +382,7 @@ describe.skipIf(!mayMount)(
           code: expect.stringMatching(/^KPIPE_(BACKUP_FAILED|REFUSED)$/),
         });
 
-        expect(other.repository.listBackups()).toEqual([]);
+        expect(await other.repository.listBackups()).toEqual([]);
         expect(existsSync(join(small, 'backups')) ? readdirSync(join(small, 'backups')) : []).toEqual([]);
       } finally {
         unmount();

@@ -52,7 +52,7 @@ describe('Ctrl-C during kpipe backup verify', () => {
   test.each(['key', 'wal', 'files', 'start', 'recover', 'content', 'queries', 'amcheck'])(
     'given the check %s runs, when it is interrupted, then 130, no report, and nothing is left',
     async (check) => {
-      const before = listBackups(place, Date.now()).map(({ verified }) => verified?.at);
+      const before = (await listBackups(place, Date.now())).map(({ verified }) => verified?.at);
       const verifying = kpipeBackup('verify', '--scratch', directory.scratch);
       await verifying.shows(new RegExp(`… ${check} `));
       verifying.child.kill('SIGINT');
@@ -62,7 +62,7 @@ describe('Ctrl-C during kpipe backup verify', () => {
       expect(code, `stderr: ${stderr}`).toBe(130);
       expect(stdout).not.toContain('GOOD');
       expect(scratchEntries()).toEqual([]);
-      expect(listBackups(place, Date.now()).map(({ verified }) => verified?.at)).toEqual(before);
+      expect((await listBackups(place, Date.now())).map(({ verified }) => verified?.at)).toEqual(before);
     },
   );
 
@@ -88,7 +88,7 @@ describe('an end during kpipe backup create', () => {
   test.each(phases)(
     'given the phase %s, when it is interrupted, then 130, and there is no backup of it',
     async (phase) => {
-      const before = place.repository.listBackups();
+      const before = await place.repository.listBackups();
       const creating = kpipeBackup('create');
       await creating.shows(new RegExp(`· ${phase} `));
       creating.child.kill('SIGINT');
@@ -96,7 +96,7 @@ describe('an end during kpipe backup create', () => {
       const { code, stderr } = await creating.ended;
 
       expect(code, `stderr: ${stderr}`).toBe(130);
-      expect(place.repository.listBackups()).toEqual(before);
+      expect(await place.repository.listBackups()).toEqual(before);
       expect(unfinished()).toEqual([]);
       expect(await isPaused()).toBe(false);
     },
@@ -105,16 +105,16 @@ describe('an end during kpipe backup create', () => {
   test.each(phases)(
     'given the phase %s, when kpipe is killed, then there is no backup of it, and the next run puts everything right',
     async (phase) => {
-      const before = place.repository.listBackups();
+      const before = await place.repository.listBackups();
       const creating = kpipeBackup('create');
       await creating.shows(new RegExp(`· ${phase} `));
       creating.child.kill('SIGKILL');
       await creating.ended;
-      expect(place.repository.listBackups()).toEqual(before);
+      expect(await place.repository.listBackups()).toEqual(before);
 
       const { id } = await create(place);
 
-      expect(place.repository.listBackups()).toEqual([...before, id]);
+      expect(await place.repository.listBackups()).toEqual([...before, id]);
       expect(unfinished()).toEqual([]);
       expect(readdirSync(join(directory.repository, 'local', 'work'))).toEqual([]);
       expect(await isPaused()).toBe(false);
@@ -144,7 +144,7 @@ describe('two at once', () => {
   });
 
   test('given a standby that somebody has paused, when a backup would pause it too, then KPIPE_LOCKED, and the pause stays theirs', async () => {
-    const before = place.repository.listBackups();
+    const before = await place.repository.listBackups();
     await cluster.sql('select pg_wal_replay_pause()', { port: cluster.standby.port });
     try {
       await expect(create(place)).rejects.toMatchObject({ code: 'KPIPE_LOCKED' });
@@ -152,6 +152,6 @@ describe('two at once', () => {
     } finally {
       await cluster.sql('select pg_wal_replay_resume()', { port: cluster.standby.port });
     }
-    expect(place.repository.listBackups()).toEqual(before);
+    expect(await place.repository.listBackups()).toEqual(before);
   });
 });

@@ -123,12 +123,12 @@ describe('the backup’s user', () => {
 
   test('given a certificate of another CA, then neither init nor create connects', async () => {
     const place = directory.place({ postgres: { primary: url('saver', primary, 'stranger') } });
-    const before = place.repository.listBackups();
+    const before = await place.repository.listBackups();
 
     await expect(initBackups(place.config)).rejects.toMatchObject({ code: 'KPIPE_POSTGRES_UNTRUSTED' });
     await expect(create(place)).rejects.toMatchObject({ code: 'KPIPE_POSTGRES_UNTRUSTED' });
 
-    expect(place.repository.listBackups()).toEqual(before);
+    expect(await place.repository.listBackups()).toEqual(before);
   });
 
   test('given a certificate of another CA, when the log is received, then the receiver says so and gets nothing', async () => {

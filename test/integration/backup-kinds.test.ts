@@ -101,7 +101,7 @@ test('given a tablespace and no standby, when a backup is proven and restored, t
 test('given a row below a position is lost in the backup only, then the watermark’s comparison names its partition', async () => {
   const place = directory.place(alone);
   const { id } = await create(place);
-  const known = findBackup(place, id).entry;
+  const known = (await findBackup(place, id)).entry;
   // As if one row more had been there when it was counted than the copy holds.
   const fingerprint = known.fingerprint as Extract<typeof known.fingerprint, { method: 'watermark' }>;
   const partitions = fingerprint.partitions.map((each) => (each.partition === 0 ? { ...each, rows: '41' } : each));

@@ -59,7 +59,7 @@ describe('kpipe backup run', () => {
     await expect.poll(() => run.kinds().filter((kind) => kind === 'pruned').length, { timeout: 90_000 }).toBe(2);
     const report = await run.stop();
 
-    expect(report).toMatchObject({ failures: 0, created: place.repository.listBackups() });
+    expect(report).toMatchObject({ failures: 0, created: await place.repository.listBackups() });
     expect(report.created).toHaveLength(2);
     expect(run.events.filter((event) => event.kind === 'verified')).toEqual(
       report.created.map((id) => ({ kind: 'verified', id, ok: true })),
@@ -198,16 +198,16 @@ describe('restoring to the latest', () => {
 
 describe('kpipe backup prune', () => {
   test('given more backups than are kept, then the oldest go, with the archive before them, and what is proven stays', async () => {
-    const before = listBackups(place, Date.now()).map(({ id }) => id);
+    const before = (await listBackups(place, Date.now())).map(({ id }) => id);
     expect(before.length).toBeGreaterThanOrEqual(3);
     const proven = await verify(directory, place, 'full', before[1]);
     const strict = directory.place({ backups: { keep: { full: 1, window: '1ms' } } });
 
     const planned = await pruneBackups(strict, true, Date.now());
-    expect(listBackups(place, Date.now()).map(({ id }) => id)).toEqual(before);
+    expect((await listBackups(place, Date.now())).map(({ id }) => id)).toEqual(before);
     const done = await pruneBackups(strict, false, Date.now());
 
-    const after = listBackups(place, Date.now()).map(({ id }) => id);
+    const after = (await listBackups(place, Date.now())).map(({ id }) => id);
     expect(done.decisions).toEqual(planned.decisions);
     expect(after).toContain(before.at(-1));
     expect(after.includes(before[1]!)).toBe(proven.ok);

@@ -21,7 +21,7 @@ export async function resealed(
   prefix: string,
   change: (plain: Buffer) => Buffer,
 ): Promise<void> {
-  const { entry } = findBackup(place, id);
+  const { entry } = await findBackup(place, id);
   const file = entry.files.find(({ name }) => name.startsWith(prefix))!;
   const plain = await wholeOf(unsealed(place.repository.readFile(id, file.name), file.name, place.keys.encryption));
   const changed = change(plain);

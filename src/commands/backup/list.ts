@@ -32,7 +32,7 @@ export default class BackupList extends KpipeCommand {
     const config = this.configuration(flags);
     const place = openBackupPlace(config);
     const nowMs = Date.now();
-    const backups = listBackups(place, nowMs);
+    const backups = await listBackups(place, nowMs);
     const problems = backupProblems(backups, config.alerts.backup ?? {}, nowMs);
     const result = { repository: place.repository.title, backups, problems };
     return this.show(flags, result, listView, { exitCode: flags.check && problems.length > 0 ? 3 : 0 });

@@ -18,6 +18,6 @@ export default class BackupShow extends KpipeCommand {
   async run(): Promise<BackupShowResult> {
     const { args, flags } = await this.parse(BackupShow);
     const place = openBackupPlace(this.configuration(flags));
-    return this.show(flags, showBackup(place, args.id, Date.now()), showView);
+    return this.show(flags, await showBackup(place, args.id, Date.now()), showView);
   }
 }

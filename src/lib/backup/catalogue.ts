@@ -38,14 +38,14 @@ export interface BackupLine {
 }
 
 /** By id, or the newest one. @throws KPIPE_BACKUP_MISSING, KPIPE_BACKUP_FAILED when its entry cannot be read */
-export function findBackup({ repository, keys }: BackupPlace, id: string | undefined): KnownBackup {
-  const wanted = id === undefined || id === 'latest' ? repository.listBackups().at(-1) : id;
+export async function findBackup({ repository, keys }: BackupPlace, id: string | undefined): Promise<KnownBackup> {
+  const wanted = id === undefined || id === 'latest' ? (await repository.listBackups()).at(-1) : id;
   if (wanted === undefined) {
     throw new KpipeError('KPIPE_BACKUP_MISSING', `there is no backup in ${repository.title}`, {
       next: 'kpipe backup create',
     });
   }
-  const document = repository.readEntry(wanted);
+  const document = await repository.readEntry(wanted);
   const entry = parseEntry(document);
   if (entry?.id !== wanted || typeof document !== 'object' || document === null) {
     throw new KpipeError('KPIPE_BACKUP_FAILED', `the entry of backup ${wanted} is damaged: it cannot be used`, {
@@ -56,14 +56,15 @@ export function findBackup({ repository, keys }: BackupPlace, id: string | undef
 }
 
 /** Every backup, oldest first; one whose entry is damaged is a line too. */
-export function listBackups(place: BackupPlace, nowMs: number): readonly BackupLine[] {
-  return place.repository.listBackups().map((id) => describeBackup(place, id, nowMs));
+export async function listBackups(place: BackupPlace, nowMs: number): Promise<readonly BackupLine[]> {
+  const ids = await place.repository.listBackups();
+  return Promise.all(ids.map((id) => describeBackup(place, id, nowMs)));
 }
 
-export function describeBackup(place: BackupPlace, id: string, nowMs: number): BackupLine {
+export async function describeBackup(place: BackupPlace, id: string, nowMs: number): Promise<BackupLine> {
   try {
-    const { entry, signatureValid } = findBackup(place, id);
-    const reports = validReports(place, id);
+    const { entry, signatureValid } = await findBackup(place, id);
+    const reports = await validReports(place, id);
     const newest = reports.at(-1);
     return {
       id,
@@ -99,9 +100,9 @@ const unreadable = {
 } as const;
 
 /** Oldest first. A report that was changed, or that another key signed, is as good as none. */
-export function validReports({ repository, keys }: BackupPlace, id: string): readonly VerifyReport[] {
-  return repository
-    .readReports(id)
+export async function validReports({ repository, keys }: BackupPlace, id: string): Promise<readonly VerifyReport[]> {
+  const reports = await repository.readReports(id);
+  return reports
     .filter((report): report is VerifyReport => isReport(report) && hasValidSignature(report, keys.signing))
     .filter(({ backupId }) => backupId === id)
     .toSorted((left, right) => (left.verifiedAt < right.verifiedAt ? -1 : 1));

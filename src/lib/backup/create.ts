@@ -115,12 +115,12 @@ class Creation {
   async #spaceWarnings({ clusterBytes }: SourceFacts): Promise<readonly string[]> {
     const free = await this.#place.repository.freeBytes();
     // Compressed, a cluster is seldom smaller than an eighth of itself.
-    if (clusterBytes !== null && free < clusterBytes / 8) {
+    if (clusterBytes !== null && free !== null && free < clusterBytes / 8) {
       throw new KpipeError('KPIPE_REFUSED', `the repository has ${free} bytes left, the cluster has ${clusterBytes}`, {
         next: 'kpipe backup prune, or another repository',
       });
     }
-    return clusterBytes !== null && free < clusterBytes
+    return clusterBytes !== null && free !== null && free < clusterBytes
       ? ['the repository has less space left than the cluster has uncompressed']
       : [];
   }
@@ -148,7 +148,7 @@ class Creation {
     const startedAt = new Date();
     const id = newBackupId(startedAt.getTime());
     const workspace = openWorkspace(join(local.work, id));
-    const staged = repository.stage(id);
+    const staged = await repository.stage(id, { expectedBytes: source.clusterBytes, signal: this.#signal });
     try {
       const copying = this.#copy(source, id, { workspace, staged });
       const proving = copying.base.then((base) => this.#prove(source, id, base));
@@ -161,7 +161,7 @@ class Creation {
       });
       return entry;
     } catch (error) {
-      staged.discard();
+      await staged.discard();
       // An interruption ends each part in its own way, and whichever ended first would be told.
       this.#options.signal.throwIfAborted();
       throw asBackupFailure(error);

@@ -5,7 +5,8 @@ import type { BackupKey, Config } from '../config/load.ts';
 import { KpipeError } from '../errors.ts';
 import { createSlot, readSlot, withBackupPool } from '../postgres/backup-source.ts';
 import { generateEncryptionKey, generateSigningKey, loadKeys } from './keys.ts';
-import { archiveSlot, backupSection, openBackupPlace, repositoryRoot } from './place.ts';
+import { openRepository } from './open-repository.ts';
+import { archiveSlot, backupSection, openBackupPlace } from './place.ts';
 
 /** The document of `kpipe backup init`: what there is now, and what of it was made. */
 export interface BackupInitiated {
@@ -43,8 +44,9 @@ export async function initBackups(config: Config): Promise<BackupInitiated> {
     writeKey(`${path}.pub`, publicPem, 0o644);
     writeKey(path, privatePem, 0o600);
   });
-  const root = repositoryRoot(backups);
-  (existsSync(root) ? found : made).push(root);
+  const { repository } = openRepository(backups);
+  const { location } = repository;
+  ((await repository.prepare()) === 'made' ? made : found).push(location);
   const { encryption, signing } = loadKeys(backups);
   const slot = archiveSlot(openBackupPlace(config));
   await withBackupPool(postgres.primary, async (pool) => {
@@ -55,7 +57,7 @@ export async function initBackups(config: Config): Promise<BackupInitiated> {
     (existing === null ? made : found).push(`slot ${slot}`);
   });
   return {
-    repository: root,
+    repository: location,
     made,
     found,
     encryptionKeyId: encryption?.id.toString('hex') ?? null,

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 
 import type { BackupConfig, Config, PostgresConfig } from '../config/load.ts';
 import { KpipeError } from '../errors.ts';
@@ -9,7 +9,8 @@ import { takeLock } from '../sandbox/lock.ts';
 import { identityOf, isAlive, parseIdentity } from '../sandbox/process-identity.ts';
 import { loadKeys, type BackupKeys } from './keys.ts';
 import { openWorkspace, stopAll, type Workspace } from './programs.ts';
-import { DirectoryRepository, type BackupRepository } from './repository.ts';
+import { openRepository } from './open-repository.ts';
+import type { BackupRepository } from './repository.ts';
 
 /** Everything that the backup commands stand on: kpipe.yaml's section, the repository, this machine's part, the keys. */
 export interface BackupPlace {
@@ -34,8 +35,8 @@ export interface LocalState {
 export function openBackupPlace(config: Config): BackupPlace {
   const { postgres, backups } = backupSection(config);
   const keys = loadKeys(backups);
-  const root = repositoryRoot(backups);
-  return { config, postgres, backups, repository: new DirectoryRepository(root), keys, local: openLocalState(root) };
+  const { repository, localDirectory } = openRepository(backups);
+  return { config, postgres, backups, repository, keys, local: openLocalState(localDirectory) };
 }
 
 export function backupSection(config: Config): { readonly postgres: PostgresConfig; readonly backups: BackupConfig } {
@@ -48,19 +49,8 @@ export function backupSection(config: Config): { readonly postgres: PostgresConf
   return { postgres, backups: postgres.backups };
 }
 
-export function repositoryRoot({ repository, directory }: BackupConfig): string {
-  const scheme = /^([a-z0-9]+):\/\//.exec(repository)?.[1];
-  if (scheme !== undefined) {
-    throw new KpipeError('KPIPE_CONFIG_INVALID', `a repository in ${scheme}:// is not supported: it is a directory`, {
-      next: 'name a directory, on another machine than the database where it can be',
-    });
-  }
-  return resolve(directory, repository);
-}
-
-function openLocalState(root: string): LocalState {
-  const directory = join(root, 'local');
-  mkdirSync(root, { recursive: true, mode: 0o700 });
+function openLocalState(directory: string): LocalState {
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
   const local = {
     root: directory,
     workspace: openWorkspace(directory),
@@ -148,7 +138,7 @@ export async function repair(place: BackupPlace): Promise<readonly string[]> {
     await stopAll(openWorkspace(directory));
     rmSync(directory, { recursive: true, force: true });
   }
-  const cleared = repository.clearUnpublished();
+  const cleared = await repository.clearUnpublished();
   return [
     ...resumed,
     ...[...new Set([...works, ...cleared])].map((id) => `cleared the unfinished backup ${id} of a run that was killed`),

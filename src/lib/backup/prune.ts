@@ -1,4 +1,5 @@
 import { findBackup, validReports } from './catalogue.ts';
+import type { BackupEntry } from './entry.ts';
 import { parseLsn, parseSegmentName, segmentAt } from './lsn.ts';
 import { isLocked, withBackupLock, type BackupPlace } from './place.ts';
 import { decideRetention, type RetentionDecision } from './retention.ts';
@@ -18,31 +19,31 @@ export interface PruneResult {
  */
 export function pruneBackups(place: BackupPlace, planOnly: boolean, nowMs: number): Promise<PruneResult> {
   return withBackupLock(place.local, 'create', async () => {
-    const decisions = planPrune(place, nowMs);
+    const decisions = await planPrune(place, nowMs);
     const kept = decisions.filter(({ keep }) => keep).map(({ id }) => id);
-    const needless = needlessWal(place, kept);
+    const needless = await needlessWal(place, kept);
     if (!planOnly) {
-      decisions.filter(({ keep }) => !keep).forEach(({ id }) => place.repository.removeBackup(id));
-      needless.forEach((name) => place.repository.removeWal(name));
+      for (const { id } of decisions.filter(({ keep }) => !keep)) {
+        await place.repository.removeBackup(id);
+      }
+      await place.repository.removeWal(needless);
     }
-    return Promise.resolve({ planOnly, decisions, removedWal: needless.length });
+    return { planOnly, decisions, removedWal: needless.length };
   });
 }
 
-function planPrune(place: BackupPlace, nowMs: number): readonly RetentionDecision[] {
+async function planPrune(place: BackupPlace, nowMs: number): Promise<readonly RetentionDecision[]> {
   const { keep } = place.backups;
-  const ids = place.repository.listBackups();
-  const trusted = ids.flatMap((id) => {
-    const entry = trustedEntry(place, id);
-    return entry === undefined ? [] : [entry];
-  });
-  const candidates = trusted.map((entry) => ({
+  const ids = await place.repository.listBackups();
+  const entries = await Promise.all(ids.map((id) => trustedEntry(place, id)));
+  const trusted = entries.filter((entry) => entry !== undefined);
+  const candidates = trusted.map(async (entry) => ({
     id: entry.id,
     completedAtMs: Date.parse(entry.completedAt),
     parent: null,
-    proven: validReports(place, entry.id).some((report) => report.ok && report.level === 'full'),
+    proven: (await validReports(place, entry.id)).some((report) => report.ok && report.level === 'full'),
   }));
-  const decided = decideRetention(candidates, { full: keep.full, windowMs: keep.window }, nowMs);
+  const decided = decideRetention(await Promise.all(candidates), { full: keep.full, windowMs: keep.window }, nowMs);
   const known = new Set(decided.map(({ id }) => id));
   return [
     ...decided.map((decision) => {
@@ -55,9 +56,9 @@ function planPrune(place: BackupPlace, nowMs: number): readonly RetentionDecisio
   ];
 }
 
-function trustedEntry(place: BackupPlace, id: string): ReturnType<typeof findBackup>['entry'] | undefined {
+async function trustedEntry(place: BackupPlace, id: string): Promise<BackupEntry | undefined> {
   try {
-    const { entry, signatureValid } = findBackup(place, id);
+    const { entry, signatureValid } = await findBackup(place, id);
     return signatureValid ? entry : undefined;
   } catch (error) {
     if (error instanceof KpipeError) {
@@ -68,8 +69,8 @@ function trustedEntry(place: BackupPlace, id: string): ReturnType<typeof findBac
 }
 
 /** Nothing where a kept backup's needs are not known. */
-function needlessWal(place: BackupPlace, kept: readonly string[]): readonly string[] {
-  const entries = kept.map((id) => trustedEntry(place, id));
+async function needlessWal(place: BackupPlace, kept: readonly string[]): Promise<readonly string[]> {
+  const entries = await Promise.all(kept.map((id) => trustedEntry(place, id)));
   if (entries.length === 0 || entries.includes(undefined)) {
     return [];
   }
@@ -78,8 +79,8 @@ function needlessWal(place: BackupPlace, kept: readonly string[]): readonly stri
   );
   const oldest = firsts.reduce((lowest, number) => (number < lowest ? number : lowest));
   const segmentBytes = entries[0]?.segmentBytes ?? 0;
-  return place.repository
-    .listWal()
+  const archived = await place.repository.listWal();
+  return archived
     .map(({ name }) => name)
     .filter((name) => {
       const segment = parseSegmentName(name.split('.')[0] ?? '', segmentBytes);

@@ -21,7 +21,7 @@ import { extractBackup } from './extract.ts';
 import { formatLsn } from './lsn.ts';
 import { withBackupLock, type BackupPlace } from './place.ts';
 import { isolated, recoverySettings, settingsText, type RecoveryPlan } from './recovery-settings.ts';
-import { freeBytesAt } from './repository.ts';
+import { freeBytesAt } from './free-bytes.ts';
 import { reachTarget, startRestored, type RestoredServer } from './restored-server.ts';
 import {
   describeTarget,
@@ -64,7 +64,7 @@ export async function restoreBackup(
   request: RestoreRequest,
   confirm: (plan: RestorePlan) => Promise<boolean>,
 ): Promise<RestoreResult> {
-  const { entry, signatureValid, id } = findBackup(place, request.id);
+  const { entry, signatureValid, id } = await findBackup(place, request.id);
   if (!signatureValid) {
     throw new KpipeError('KPIPE_REFUSED', `SIGNATURE: the entry of ${id} is not what this key signed`, {
       next: `kpipe backup verify ${id}`,

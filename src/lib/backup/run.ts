@@ -127,7 +127,7 @@ class BackupLoop {
       return;
     }
     while (!signal.aborted) {
-      const due = dueAtMs({ everyMs, lastCompletedAtMs: this.#lastCompletedAtMs() }, Date.now());
+      const due = dueAtMs({ everyMs, lastCompletedAtMs: await this.#lastCompletedAtMs() }, Date.now());
       const begin = due + (due > Date.now() ? jitterMs(everyMs, Math.random) : 0);
       onEvent({ kind: 'due', atMs: begin });
       await wait(begin - Date.now(), signal);
@@ -187,9 +187,10 @@ class BackupLoop {
     }
   }
 
-  #lastCompletedAtMs(): number | null {
+  async #lastCompletedAtMs(): Promise<number | null> {
     try {
-      return Date.parse(findBackup(this.#place, undefined).entry.completedAt);
+      const { entry } = await findBackup(this.#place, undefined);
+      return Date.parse(entry.completedAt);
     } catch (error) {
       if (error instanceof KpipeError) {
         return null;

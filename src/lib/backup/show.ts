@@ -15,9 +15,14 @@ export interface BackupDescription {
   readonly reports: readonly VerifyReport[];
 }
 
-export function showBackup(place: BackupPlace, id: string | undefined, nowMs: number): BackupDescription {
-  const known = findBackup(place, id);
-  return { line: describeBackup(place, known.id, nowMs), entry: known.entry, reports: validReports(place, known.id) };
+export async function showBackup(
+  place: BackupPlace,
+  id: string | undefined,
+  nowMs: number,
+): Promise<BackupDescription> {
+  const known = await findBackup(place, id);
+  const line = await describeBackup(place, known.id, nowMs);
+  return { line, entry: known.entry, reports: await validReports(place, known.id) };
 }
 
 /** The document of `kpipe backup verify --report FILE`. */

@@ -7,10 +7,10 @@ import { formatDuration } from '../config/units.ts';
 import { findBackup, type KnownBackup } from './catalogue.ts';
 import type { BackupEntry } from './entry.ts';
 import { extractBackup } from './extract.ts';
+import { freeBytesAt } from './free-bytes.ts';
 import { signDocument } from './keys.ts';
 import { formatLsn, parseLsn } from './lsn.ts';
 import { withBackupLock, type BackupPlace } from './place.ts';
-import { freeBytesAt } from './repository.ts';
 import { reachTarget, startRestored, type RestoredServer } from './restored-server.ts';
 import { keepScratch, makeScratch, sweepScratch, tearDown, type Scratch } from './scratch.ts';
 import { programsOf, type PostgresPrograms } from './tools.ts';
@@ -44,12 +44,12 @@ export interface VerifyOptions {
  * Proves a backup, by restoring it. The checks build on each other: after one that failed, those that stand on it are not
  * made, and the backup is not good. @throws KPIPE_BACKUP_MISSING, KPIPE_LOCKED, KPIPE_INTERRUPTED
  */
-export function verifyBackup(
+export async function verifyBackup(
   place: BackupPlace,
   id: string | undefined,
   options: VerifyOptions,
 ): Promise<VerifyReport> {
-  const known = findBackup(place, id);
+  const known = await findBackup(place, id);
   return withBackupLock(place.local, `verify-${known.id}`, async () => {
     await sweepScratch(options.scratchRoot);
     const scratch = makeScratch(options.scratchRoot);

@@ -119,13 +119,13 @@ async function goOnAfter(place: BackupPlace, output: string): Promise<string> {
 export async function sealFinished({ local, repository, keys }: BackupPlace): Promise<readonly string[]> {
   const files = readdirSync(local.incoming).toSorted();
   const newest = files.findLast((name) => /^[0-9A-F]{24}/.test(name));
-  const stored = new Set(repository.listWal().map(({ name }) => name));
   const moved: string[] = [];
   for (const name of files.filter((file) => /^(?:[0-9A-F]{24}|[0-9A-F]{8}\.history)$/.test(file))) {
     const target = sealedName(`${name}.zst`, keys.encryption);
     const path = join(local.incoming, name);
     try {
-      if (!stored.has(target)) {
+      const stored = await repository.listWal(target);
+      if (!stored.some((file) => file.name === target)) {
         await repository.writeWal(target, sealed(compressed(createReadStream(path)), keys.encryption));
         moved.push(name);
       }
@@ -147,9 +147,12 @@ export async function sealFinished({ local, repository, keys }: BackupPlace): Pr
 }
 
 /** What is held, finished or not. */
-export function listArchive({ local, repository }: BackupPlace): readonly ArchivedSegment[] {
-  const finished = repository.listWal().map(({ name }) => ({ name: name.split('.')[0] ?? '', complete: true }));
-  const incoming = readdirSync(local.incoming).map((name) => {
+export async function listArchive({ local, repository }: BackupPlace): Promise<readonly ArchivedSegment[]> {
+  // In this order: what is moved from the one to the other meanwhile is seen at least once.
+  const names = readdirSync(local.incoming);
+  const archived = await repository.listWal();
+  const finished = archived.map(({ name }) => ({ name: name.split('.')[0] ?? '', complete: true }));
+  const incoming = names.map((name) => {
     return { name: name.replace(/\.partial$/, ''), complete: !name.endsWith('.partial') };
   });
   return [...finished, ...incoming].filter(({ name }) => /^[0-9A-F]{24}$/.test(name));
@@ -171,7 +174,7 @@ export async function fetchSegment(
       return;
     }
   }
-  const stored = place.repository.listWal().find((file) => file.name.split('.')[0] === name)?.name;
+  const stored = (await place.repository.listWal(`${name}.`))[0]?.name;
   const local = join(place.local.incoming, name);
   try {
     if (stored !== undefined) {
@@ -234,7 +237,8 @@ export async function waitUntilArchived(
   const deadline = performance.now() + options.deadlineMs;
   for (;;) {
     await sealFinished(place);
-    if (place.repository.listWal().some(({ name }) => name.startsWith(`${segment}.`))) {
+    const stored = await place.repository.listWal(`${segment}.`);
+    if (stored.length > 0) {
       return;
     }
     options.signal.throwIfAborted();

@@ -49,7 +49,7 @@ const pageHeaderBytes = 24;
 /** @throws CheckFailed WAL_GAP, WAL_CORRUPT, TARGET_NOT_REACHED, KEY, NO_SPACE */
 export async function proveWal(tools: WalTools, question: WalQuestion): Promise<WalProof> {
   const { segmentBytes, startLsn, neededLsn, directory } = question;
-  const range = archiveRange(listArchive(tools.place), question);
+  const range = archiveRange(await listArchive(tools.place), question);
   if (range.kind === 'gap') {
     throw new CheckFailed('WAL_GAP', range.detail);
   }

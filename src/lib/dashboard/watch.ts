@@ -171,9 +171,9 @@ function replicaPart(config: Config, postgres: PostgresConfig, feed: PartFeed<Re
 }
 
 function backupPart(config: Config, { now }: DashboardOptions, feed: PartFeed<BackupLook>): Part {
-  const look = (): Promise<BackupLook> => {
-    const lines = listBackups(openBackupPlace(config), now());
-    return Promise.resolve({ lines, problems: backupProblems(lines, config.alerts.backup ?? {}, now()) });
+  const look = async (): Promise<BackupLook> => {
+    const lines = await listBackups(openBackupPlace(config), now());
+    return { lines, problems: backupProblems(lines, config.alerts.backup ?? {}, now()) };
   };
   return { name: 'backup', feed, run: (pace, signal) => feed.follow(look, pace, signal) };
 }

@@ -132,7 +132,7 @@ function partLook(name: GatePartName, config: Config, { forMs, now }: GateOption
     case 'backup':
       return postgres?.backups === undefined
         ? { skipped: 'no postgres.backups in kpipe.yaml' }
-        : { look: async () => Promise.resolve(lookAtBackups(config, now())) };
+        : { look: () => lookAtBackups(config, now()) };
     case 'redis':
       return redis === undefined
         ? { skipped: 'no redis in kpipe.yaml' }
@@ -144,8 +144,8 @@ function partLook(name: GatePartName, config: Config, { forMs, now }: GateOption
   }
 }
 
-function lookAtBackups(config: Config, nowMs: number): Looked {
-  const lines = listBackups(openBackupPlace(config), nowMs);
+async function lookAtBackups(config: Config, nowMs: number): Promise<Looked> {
+  const lines = await listBackups(openBackupPlace(config), nowMs);
   const alerts = config.alerts.backup ?? {};
   return backupLooked(lines, backupProblems(lines, alerts, nowMs), alerts);
 }

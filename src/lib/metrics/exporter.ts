@@ -118,9 +118,9 @@ function replicaPart(config: Config, postgres: PostgresConfig, now: () => number
 
 function backupPart(config: Config, now: () => number): ExporterPart {
   const feed = new PartFeed<BackupLook>(now);
-  const look = (): Promise<BackupLook> => {
-    const lines = listBackups(openBackupPlace(config), now());
-    return Promise.resolve({ lines, problems: backupProblems(lines, config.alerts.backup ?? {}, now()) });
+  const look = async (): Promise<BackupLook> => {
+    const lines = await listBackups(openBackupPlace(config), now());
+    return { lines, problems: backupProblems(lines, config.alerts.backup ?? {}, now()) };
   };
   return {
     run: (pace, signal) => feed.follow(look, pace, signal),
