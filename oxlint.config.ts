@@ -97,10 +97,11 @@ export default defineConfig({
     },
     {
       files: ['src/cli/**'],
-      rules: bans(driversOutside(), {
-        group: [...layers('commands', 'ui'), 'ink', 'ink-*', 'react'],
-        message: 'cli knows neither commands nor screens',
-      }),
+      rules: bans(
+        driversOutside(),
+        { group: [...layers('commands'), 'ink', 'ink-*', 'react'], message: 'cli knows neither commands nor screens' },
+        { group: layers('ui'), allowTypeImports: true, message: 'cli fills the models of screens: only types from ui' },
+      ),
     },
     {
       files: ['src/ui/**'],

@@ -2,6 +2,7 @@ import { formatDuration } from '../lib/config/units.ts';
 import type { ProbeRole, ProbeState } from '../lib/dashboard/active-probe.ts';
 import type { DashboardPaces, DashboardPart } from '../lib/dashboard/paces.ts';
 import type { DashboardState } from '../lib/dashboard/watch.ts';
+import type { Freshness, LagScreenFeed as ShownFeed, LagScreenModel, Page, ViewName } from '../ui/lag-screen-model.ts';
 import { brokerPage, brokersPage } from './dashboard/brokers.ts';
 import { chartsPage } from './dashboard/charts.ts';
 import { freshnessOf, type Clock } from './dashboard/freshness.ts';
@@ -9,19 +10,10 @@ import { headerLine } from './dashboard/header.ts';
 import { addGap, addLook, type LagTrends } from './dashboard/lag-trends.ts';
 import { latencyPage } from './dashboard/latency.ts';
 import { groupPage, overviewPage } from './dashboard/overview.ts';
-import type { Freshness, Page, SpanLine, ViewName } from './dashboard/page.ts';
 import { rolesPage } from './dashboard/roles.ts';
 import { addThroughput, topicPage, topicsPage, type TopicTrends } from './dashboard/topics.ts';
 import { escapeControls } from './output/escape.ts';
 import { PacedFeed } from './paced-feed.ts';
-
-/** What every view has in common. */
-interface ScreenModel {
-  readonly title: string;
-  readonly paused: boolean;
-  readonly interval: string;
-  readonly header: SpanLine;
-}
 
 export interface LagScreenFeedOptions {
   readonly title: string;
@@ -45,7 +37,7 @@ const partsOfView: Readonly<Record<ViewName, readonly [DashboardPart, ...Dashboa
 };
 
 /** Turns what was seen into pages, one for each view, and the screen's keys into paces and probes. */
-export class LagScreenFeed extends PacedFeed<ScreenModel> {
+export class LagScreenFeed extends PacedFeed<LagScreenModel> implements ShownFeed {
   readonly #options: LagScreenFeedOptions;
   #state: DashboardState = nothingSeen;
   #probe: ProbeState = { kind: 'none' };

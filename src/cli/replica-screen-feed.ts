@@ -1,35 +1,16 @@
 import { formatDuration } from '../lib/config/units.ts';
 import type { Look, Pace } from '../lib/offsets/follow.ts';
 import type { ReplicaProblem, ReplicaReport, StandbyReport } from '../lib/replication/report.ts';
+import type { ReplicaScreenModel, ReplicaScreenRow } from '../ui/replica-screen-model.ts';
 import { escapeControls } from './output/escape.ts';
 import type { Line, Span } from './output/text.ts';
 import { PacedFeed } from './paced-feed.ts';
-import { primaryLine, problemLines, standbyCells, standbyColumns, type ReplicaColumn } from './views/replica.ts';
-
-/** What the replica screen draws: data made safe for a terminal. */
-interface ScreenModel {
-  readonly title: string;
-  readonly observedAt: string | null;
-  readonly failure: string | null;
-  readonly paused: boolean;
-  readonly interval: string;
-  readonly primary: Span | null;
-  readonly columns: readonly ReplicaColumn[];
-  readonly rows: readonly ScreenRow[];
-  readonly problems: readonly Span[];
-}
-
-interface ScreenRow {
-  readonly key: string;
-  readonly cells: readonly Span[];
-  readonly trend: readonly (number | null)[];
-  readonly details: readonly Span[];
-}
+import { primaryLine, problemLines, standbyCells, standbyColumns } from './views/replica.ts';
 
 const trendLength = 60;
 
 /** Turns looks into what the screen draws, and the screen's keys into another pace. */
-export class ReplicaScreenFeed extends PacedFeed<ScreenModel> {
+export class ReplicaScreenFeed extends PacedFeed<ReplicaScreenModel> {
   #trends: ReadonlyMap<string, readonly (number | null)[]> = new Map();
 
   constructor({ title, pace }: { readonly title: string; readonly pace: Pace }) {
@@ -51,7 +32,7 @@ export class ReplicaScreenFeed extends PacedFeed<ScreenModel> {
     this.update(look.kind === 'failed' ? { failure: escapeControls(look.error.message) } : this.#draw(look.report));
   }
 
-  #draw(report: ReplicaReport): Partial<ScreenModel> {
+  #draw(report: ReplicaReport): Partial<ReplicaScreenModel> {
     this.#trends = new Map(
       report.standbys.map(({ name, replayBytes }) => [
         name,
@@ -67,7 +48,7 @@ export class ReplicaScreenFeed extends PacedFeed<ScreenModel> {
     };
   }
 
-  #row(standby: StandbyReport, { problems }: ReplicaReport): ScreenRow {
+  #row(standby: StandbyReport, { problems }: ReplicaReport): ReplicaScreenRow {
     return {
       key: escapeControls(standby.name),
       cells: standbyCells(standby).map(({ tone, text }) => ({ tone, text: escapeControls(text) })),

@@ -16,14 +16,7 @@ export type ViewName =
 export interface Page {
   /** What is opened: `kpipe-events`. */
   readonly path: string | null;
-  readonly freshness: {
-    /** null until the first look. */
-    readonly observedAt: string | null;
-    /** Why what is shown is old, and how old; null: it is not. */
-    readonly stale: string | null;
-    /** What the last look took. */
-    readonly cost: string | null;
-  };
+  readonly freshness: Freshness;
   /** Above the table, and below it. */
   readonly intro: readonly CellLine[];
   readonly lines: readonly CellLine[];
@@ -35,6 +28,15 @@ export interface Page {
   readonly problems: readonly PageProblem[];
 }
 
+export interface Freshness {
+  /** `14:02:11Z`; null until the first look. */
+  readonly observedAt: string | null;
+  /** Why what is shown is old, and how old: `STALE 14s: no Kafka broker answered`; null: it is not. */
+  readonly stale: string | null;
+  /** What the last look took: `12 requests 34ms`. */
+  readonly cost: string | null;
+}
+
 export interface PageTable {
   readonly columns: readonly GridColumn[];
   readonly rows: readonly PageRow[];
@@ -42,6 +44,7 @@ export interface PageTable {
   readonly sorts: readonly string[];
   /** The title of the sparklines; null: there are none. */
   readonly trend: string | null;
+  /** Whether enter opens a row. */
   readonly opens: boolean;
   /** Instead of rows where there are none. */
   readonly empty: string;
@@ -66,7 +69,9 @@ export interface PageChart {
 export interface PageProblem {
   readonly level: 'fail' | 'warn' | 'notice';
   readonly text: string;
+  /** What it leads to. */
   readonly means: string | null;
+  /** What to do. */
   readonly next: string | null;
 }
 

@@ -1,5 +1,7 @@
 import { formatSize } from '../../lib/config/units.ts';
 import type { BrokerLine, BrokerReport, LogDirectoryReport } from '../../lib/health/broker-report.ts';
+import type { GridColumn } from '../../ui/grid.ts';
+import type { Page, PageProblem } from '../../ui/lag-screen-model.ts';
 import { bad, dim, type Span } from '../output/text.ts';
 import {
   brokerCells,
@@ -11,7 +13,7 @@ import {
   forecastColumns,
   partitionsLine,
 } from '../views/brokers.ts';
-import { emptyPage, plain, problem, safe, spanLine, type Page, type PageColumn, type PageProblem } from './page.ts';
+import { emptyPage, plain, problem, safe, spanLine } from './page.ts';
 
 /** Which of the table's columns go first in a narrow terminal. */
 const dispensable: Readonly<Record<string, number>> = {
@@ -23,7 +25,7 @@ const dispensable: Readonly<Record<string, number>> = {
 };
 
 /** The disk stands before the status, which ends the line. */
-const columns: readonly PageColumn[] = [
+const columns: readonly GridColumn[] = [
   ...brokerColumns.slice(0, -1).map((column) => ({
     ...column,
     ...(column.title in dispensable && { dispensable: dispensable[column.title] ?? 0 }),
@@ -33,7 +35,7 @@ const columns: readonly PageColumn[] = [
   ...brokerColumns.slice(-1),
 ];
 
-const detailColumns: readonly PageColumn[] = [
+const detailColumns: readonly GridColumn[] = [
   ...directoryColumns.slice(1),
   ...forecastColumns.map((column, at) => ({ ...column, dispensable: forecastColumns.length - at })),
 ];

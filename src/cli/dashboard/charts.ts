@@ -1,10 +1,11 @@
 import { formatCount, formatDuration } from '../../lib/config/units.ts';
 import type { LagReport } from '../../lib/offsets/lag-report.ts';
+import type { Page, PageChart } from '../../ui/lag-screen-model.ts';
 import { escapeControls } from '../output/escape.ts';
 import { dim } from '../output/text.ts';
 import { formatAge } from './freshness.ts';
 import type { LagTrends, TrendPoint } from './lag-trends.ts';
-import { emptyPage, plain, type Page, type PageChart } from './page.ts';
+import { emptyPage, plain } from './page.ts';
 
 type Figure = 'lagRecords' | 'inPerSec' | 'outPerSec' | 'timeLagMs';
 

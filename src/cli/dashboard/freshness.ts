@@ -1,6 +1,6 @@
 import { formatDuration } from '../../lib/config/units.ts';
+import type { Freshness } from '../../ui/lag-screen-model.ts';
 import { escapeControls } from '../output/escape.ts';
-import type { Freshness } from './page.ts';
 
 /** As `PartState` of lib/metrics has it. */
 interface Seen {

@@ -3,9 +3,10 @@ import type { DashboardState } from '../../lib/dashboard/watch.ts';
 import type { BrokerReport } from '../../lib/health/broker-report.ts';
 import type { BackupLook } from '../../lib/metrics/series.ts';
 import type { ReplicaReport, StandbyReport } from '../../lib/replication/report.ts';
+import type { CellLine } from '../../ui/cell.ts';
 import { bad, dim, ok, warn, type Span } from '../output/text.ts';
 import { formatAge } from './freshness.ts';
-import { plain, safe, type SpanLine } from './page.ts';
+import { plain, safe } from './page.ts';
 
 /** As `PartState` of lib/metrics has it. */
 interface Seen<Report> {
@@ -18,7 +19,7 @@ interface Seen<Report> {
 const apart: Span = dim('  ·  ');
 
 /** One line about what the roles stand on: brokers, standbys, backups; each with its age where it could not be looked at anew. */
-export function headerLine({ brokers, replica, backup }: DashboardState, nowMs: number): SpanLine {
+export function headerLine({ brokers, replica, backup }: DashboardState, nowMs: number): CellLine {
   const parts = [
     seen('brokers', brokers, nowMs, brokersText),
     replica === null ? [dim('no replica configured')] : seen('replica', replica, nowMs, replicaText),

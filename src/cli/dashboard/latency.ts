@@ -3,20 +3,14 @@ import { probeCount, probesPerSec, type ProbeState } from '../../lib/dashboard/a
 import type { StageLatency } from '../../lib/latency/report.ts';
 import type { ProcessReport, RoleLatency } from '../../lib/metrics/role-processes.ts';
 import type { GroupLag, LagReport } from '../../lib/offsets/lag-report.ts';
+import type { CellLine } from '../../ui/cell.ts';
+import type { GridColumn } from '../../ui/grid.ts';
+import type { Page, PageProblem } from '../../ui/lag-screen-model.ts';
 import { escapeControls } from '../output/escape.ts';
 import { accent, bad, dim, strong, warn, type Span } from '../output/text.ts';
-import {
-  emptyPage,
-  plain,
-  problem,
-  safe,
-  type Page,
-  type PageColumn,
-  type PageProblem,
-  type SpanLine,
-} from './page.ts';
+import { emptyPage, plain, problem, safe } from './page.ts';
 
-const columns: readonly PageColumn[] = [
+const columns: readonly GridColumn[] = [
   { title: 'ROLE' },
   { title: 'PROCESSES', align: 'right', dispensable: 3 },
   { title: 'p50', align: 'right' },
@@ -110,8 +104,8 @@ function addressProblems(processes: ProcessReport | null, hasAddresses: boolean)
     .map(({ url, reasons }) => problem('warn', `${url}: ${reasons.join(', ')}`, { next: 'does the role run there?' }));
 }
 
-function probeLines(probe: ProbeState): readonly SpanLine[] {
-  const asks: readonly SpanLine[] = [
+function probeLines(probe: ProbeState): readonly CellLine[] {
+  const asks: readonly CellLine[] = [
     [plain('')],
     [accent('a'), plain(` ${probeCount} probes at ${probesPerSec}/s through a topic that is made and deleted again`)],
     [accent('e'), plain(` ${probeCount} events of type kpipe.probe through role events, until they are stored`)],
@@ -130,7 +124,7 @@ function probeLines(probe: ProbeState): readonly SpanLine[] {
           dim(`  at ${probe.report.observedAt.slice(11, 19)}Z, ${probe.report.probes} of them`),
         ],
         ...probe.report.stages.map(stageLine),
-        ...probe.report.problems.map((text): SpanLine => [warn('! '), plain(text)]),
+        ...probe.report.problems.map((text): CellLine => [warn('! '), plain(text)]),
       ];
   }
 }
@@ -140,7 +134,7 @@ function whereOf(role: 'events' | null): string {
 }
 
 /** `stored  p50 12ms  p99 31ms  max 40ms  ▕██████▏`. */
-function stageLine({ stage, p50Ms, p99Ms, maxMs, lost }: StageLatency): SpanLine {
+function stageLine({ stage, p50Ms, p99Ms, maxMs, lost }: StageLatency): CellLine {
   const figure = (name: string, ms: number | null): Span =>
     plain(`  ${name} ${(ms === null ? '?' : milliseconds(ms)).padStart(6)}`);
   const filled = p50Ms === null || maxMs === null || maxMs === 0 ? 0 : Math.ceil((p50Ms / maxMs) * barWidth);

@@ -1,10 +1,11 @@
 import type { GroupLag, LagReport } from '../../lib/offsets/lag-report.ts';
 import { lagStatuses } from '../../lib/offsets/status.ts';
+import type { Page, PageProblem, PageRow } from '../../ui/lag-screen-model.ts';
 import { escapeControls } from '../output/escape.ts';
 import { groupCells, lagColumns, partitionCells, partitionColumns } from '../views/lag.ts';
 import { chartsPage } from './charts.ts';
 import type { LagTrends } from './lag-trends.ts';
-import { emptyPage, problem, safe, type Page, type PageProblem, type PageRow } from './page.ts';
+import { emptyPage, problem, safe } from './page.ts';
 
 type Content = Omit<Page, 'freshness'>;
 

@@ -3,22 +3,16 @@ import type { GatePart, GateReport } from '../../lib/health/gate.ts';
 import type { ProcessReport, RoleProcess } from '../../lib/metrics/role-processes.ts';
 import type { GroupLag, LagReport } from '../../lib/offsets/lag-report.ts';
 import { lagStatuses } from '../../lib/offsets/status.ts';
+import type { CellLine } from '../../ui/cell.ts';
+import type { GridColumn } from '../../ui/grid.ts';
+import type { Page, PageProblem } from '../../ui/lag-screen-model.ts';
 import { escapeControls } from '../output/escape.ts';
 import { bad, dim, ok, warn, type Span } from '../output/text.ts';
 import { groupCells, lagColumns } from '../views/lag.ts';
 import { lagProblems } from './overview.ts';
-import {
-  emptyPage,
-  plain,
-  problem,
-  safe,
-  type Page,
-  type PageColumn,
-  type PageProblem,
-  type SpanLine,
-} from './page.ts';
+import { emptyPage, plain, problem, safe } from './page.ts';
 
-const columns: readonly PageColumn[] = [
+const columns: readonly GridColumn[] = [
   { title: 'ROLE' },
   { title: 'GROUP', dispensable: 3 },
   { title: 'PROTOCOL', dispensable: 6 },
@@ -92,7 +86,7 @@ function readyCell(own: { readonly ready: number; readonly processes: number } |
 }
 
 /** `✓ http://10.0.0.1:9464 events: 3 of 3 partitions claimed`. */
-function processLine({ url, role, ready, reasons, metrics }: RoleProcess): SpanLine {
+function processLine({ url, role, ready, reasons, metrics }: RoleProcess): CellLine {
   const mark = ready === true ? ok('✓ ') : bad('✗ ');
   const held = metrics === null ? '' : `: ${metrics.claimed ?? '?'} of ${metrics.assigned ?? '?'} partitions claimed`;
   const why = [...reasons, ...(metrics?.paused ?? [])].join('; ');
@@ -104,7 +98,7 @@ function processLine({ url, role, ready, reasons, metrics }: RoleProcess): SpanL
   ];
 }
 
-function storeLines({ part, state, detail, ms }: GatePart): readonly SpanLine[] {
+function storeLines({ part, state, detail, ms }: GatePart): readonly CellLine[] {
   switch (state) {
     case 'skipped':
       return [];

@@ -1,9 +1,11 @@
 import { formatDuration } from '../../lib/config/units.ts';
 import type { ThroughputReport, TopicThroughput } from '../../lib/offsets/throughput.ts';
+import type { GridColumn } from '../../ui/grid.ts';
+import type { Page, PageProblem } from '../../ui/lag-screen-model.ts';
 import { escapeControls } from '../output/escape.ts';
 import { accent, dim, type Span } from '../output/text.ts';
 import { partitionCells, throughputColumns, topicCells } from '../views/throughput.ts';
-import { emptyPage, plain, problem, safe, type Page, type PageColumn, type PageProblem } from './page.ts';
+import { emptyPage, plain, problem, safe } from './page.ts';
 
 /** Records a second of a topic, look by look. */
 export type TopicTrends = ReadonlyMap<string, readonly (number | null)[]>;
@@ -13,9 +15,9 @@ const trendLength = 120;
 const leaderAt = 2;
 const barWidth = 24;
 
-const topicColumns: readonly PageColumn[] = throughputColumns.toSpliced(leaderAt, 1);
+const topicColumns: readonly GridColumn[] = throughputColumns.toSpliced(leaderAt, 1);
 
-const partitionColumns: readonly PageColumn[] = [
+const partitionColumns: readonly GridColumn[] = [
   { title: 'PARTITION', align: 'right' },
   { title: 'LEADER', align: 'right', dispensable: 2 },
   { title: 'RECORDS/s', align: 'right' },

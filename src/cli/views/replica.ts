@@ -5,15 +5,12 @@ import type { PrimaryReport, ReplicaProblem, ReplicaReport, StandbyReport } from
 import type { View } from '../base-command.ts';
 import { renderDocument } from '../output/document.ts';
 import { errorDocument } from '../output/errors.ts';
-import type { Column } from '../output/table.ts';
+import type { GridColumn } from '../../ui/grid.ts';
 import { bad, dim, ok, warn, type Line, type Span } from '../output/text.ts';
 
 /** `kpipe replica status`: the same cells for the table and for the screen. */
 
-/** A column, and how early it goes where the terminal is narrow: higher first, without a number never. */
-export type ReplicaColumn = Column & { readonly dispensable?: number };
-
-export const standbyColumns: readonly ReplicaColumn[] = [
+export const standbyColumns: readonly GridColumn[] = [
   { title: 'STANDBY' },
   { title: 'STATE', dispensable: 4 },
   { title: 'SYNC', dispensable: 9 },
