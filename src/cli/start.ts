@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
 
+import { isDebugging } from './debug.ts';
 import { helpSubject } from './help-request.ts';
 import { launcherVariable, type LaunchOptions } from './launch.ts';
 
@@ -30,7 +31,7 @@ export async function start(entry: string, options: LaunchOptions): Promise<void
 function muteWarnings(): void {
   process.removeAllListeners('warning');
   process.on('warning', (warning) => {
-    if (/(^|,)kpipe/.test(process.env['DEBUG'] ?? '')) {
+    if (isDebugging(process.env)) {
       process.stderr.write(`${warning.stack ?? warning.message}\n`);
     }
   });

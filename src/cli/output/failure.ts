@@ -1,4 +1,5 @@
 import type { ExitCode } from '../../lib/errors.ts';
+import { isDebugging } from '../debug.ts';
 import { renderDocument } from './document.ts';
 import { asKpipeError, errorDocument, errorLines } from './errors.ts';
 import { paletteFor } from './text.ts';
@@ -15,7 +16,7 @@ export function printFailure(thrown: unknown, argv: readonly string[], env: Envi
   for (const line of errorLines(error)) {
     process.stderr.write(`${palette.paint(line)}\n`);
   }
-  if (/(^|,)kpipe/.test(env['DEBUG'] ?? '')) {
+  if (isDebugging(env)) {
     process.stderr.write(`${thrown instanceof Error ? (thrown.stack ?? '') : ''}\n`);
     if (error.cause instanceof Error) {
       process.stderr.write(`caused by: ${error.cause.stack ?? error.cause.message}\n`);

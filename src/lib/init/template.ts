@@ -1,6 +1,7 @@
 import { stringify } from 'yaml';
 
 import { roleNames, type RoleName } from '../config/schema.ts';
+import { roleTexts, topicsSection } from './pipeline-sections.ts';
 
 /** What `kpipe init` writes: a whole kpipe.yaml in which every key is explained where it stands. */
 export interface TemplateChoices {
@@ -22,7 +23,9 @@ export function configTemplate(choices: TemplateChoices): string {
   const roles = choices.topics === null ? [...roleNames] : roleNames.filter((role) => role in (choices.topics ?? {}));
   return [
     head(choices),
-    choices.topics === null ? ownTopics : liveTopics(choices.topics),
+    choices.topics === null
+      ? topicsSection({ replicationFactor: 3, minInsyncReplicas: 2 })
+      : liveTopics(choices.topics),
     roleSection(roles),
     stores,
     limitsAndAlerts,
@@ -45,30 +48,6 @@ kafka:
 `;
 }
 
-const ownTopics = `topics:
-  # partitions: a number, or what it follows from:
-  #   {basis: consumers, consumers: 6}                              as many as will read at once
-  #   {basis: throughput, target: 40MB/s, perPartition: 10MB/s}     target ÷ what one partition carries
-  #   {basis: sink, count: 6}                                       what suits the sink
-  # config takes any of Kafka's topic keys; keys that do not stand here are left as they are.
-  events:                             # from application services and backend APIs
-    partitions: {basis: consumers, consumers: 6}
-    replicationFactor: 3
-    retention: 7d                     # or unlimited
-    config: {min.insync.replicas: 2}
-  logs:                               # from backend APIs and background workers
-    partitions: {basis: throughput, target: 40MB/s, perPartition: 10MB/s}
-    replicationFactor: 3
-    retention: 30d
-    config: {min.insync.replicas: 2}
-  analytics:                          # from background workers
-    partitions: {basis: sink, count: 6}
-    replicationFactor: 3
-    retention: 3d
-    config: {min.insync.replicas: 2}
-  # Dead-letter topics follow from the roles: 1 partition, 30 days, replicated as their source. They need no entry.
-`;
-
 function liveTopics(topics: Readonly<Record<string, TopicEntry>>): string {
   const note = `# As the cluster has them. Where a number follows from something, say so, and kpipe can tell you when it no longer fits:
 #   partitions: {basis: consumers, consumers: 6}
@@ -87,42 +66,6 @@ function roleSection(active: readonly RoleName[]): string {
 function commented(text: string): string {
   return text.replaceAll(/^(?=.)/gm, '# ');
 }
-
-const roleTexts: Readonly<Record<RoleName, string>> = {
-  events: `  events:                             # the Event Processor: PostgreSQL tables, then the cache
-    topic: events
-    group: kpipe-events
-    sink: postgres
-    deadLetters: events.dlq           # records that cannot be stored, byte for byte
-    # start: earliest                 # where a group without a position begins; or latest
-    batch: {maxRows: 5000, maxBytes: 8MB, maxWait: 200ms}
-    projections:                      # operational tables, kept by events; \`kpipe migrate\` makes what is missing
-      - match: {type: 'order.*'}
-        table: public.orders
-        key: {order_id: {from: data.orderId, type: text}}
-        columns:
-          status: {from: data.status, type: text}
-          amount_cents: {from: data.amountCents, type: bigint}
-          customer_id: {from: data.customerId, type: text}
-          updated_at: {from: time, type: timestamptz}
-        deleteOn: [order.deleted]
-    cache: {entities: [orders], ttl: 5m}
-`,
-  logs: `  logs:                               # the Log Aggregator: daily partitions, full-text search
-    topic: logs
-    group: kpipe-logs
-    sink: postgres
-    deadLetters: logs.dlq
-    retention: 30d                    # of the stored lines
-`,
-  analytics: `  analytics:                          # the Analytics Pipeline: BigQuery only
-    topic: analytics
-    group: kpipe-analytics
-    sink: bigquery
-    deadLetters: analytics.dlq
-    batch: {maxRows: 50000, maxBytes: 8MB, maxWait: 5s}
-`,
-};
 
 const stores = `postgres:
   # The password by PGPASSFILE, or in the URL as \${env:…} or \${file:…}. Off this machine: ?sslmode=verify-full

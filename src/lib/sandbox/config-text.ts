@@ -1,3 +1,5 @@
+import { roleNames } from '../config/schema.ts';
+import { roleTexts, topicsSection } from '../init/pipeline-sections.ts';
 import type { SandboxState } from './types.ts';
 
 /** Line 1 of a kpipe.yaml that `sandbox up` may write again. */
@@ -9,8 +11,7 @@ export const CONFIG_MARKER = '# written by kpipe sandbox up';
  */
 export function sandboxConfig(state: SandboxState, passwordFile: string): string {
   const { ports } = state;
-  const replication = Math.min(3, state.brokers);
-  const inSync = replication === 3 ? 2 : 1;
+  const replicationFactor = Math.min(3, state.brokers);
   const password = `\${file:${passwordFile}}`;
   const brokers = ports.brokers.map((port) => `127.0.0.1:${port}`).join(', ');
   return `${CONFIG_MARKER}, and written again by the next one. Delete this line to keep what you change.
@@ -19,54 +20,9 @@ pipeline: shop
 kafka:
   brokers: [${brokers}]
 
-topics:
-  events:                             # from application services and backend APIs
-    partitions: {basis: consumers, consumers: 6}
-    replicationFactor: ${replication}
-    retention: 7d
-    config: {min.insync.replicas: ${inSync}}
-  logs:                               # from backend APIs and background workers
-    partitions: {basis: throughput, target: 40MB/s, perPartition: 10MB/s}
-    replicationFactor: ${replication}
-    retention: 30d
-    config: {min.insync.replicas: ${inSync}}
-  analytics:                          # from background workers
-    partitions: {basis: sink, count: 6}
-    replicationFactor: ${replication}
-    retention: 3d
-    config: {min.insync.replicas: ${inSync}}
-
+${topicsSection({ replicationFactor, minInsyncReplicas: replicationFactor === 3 ? 2 : 1 })}
 roles:
-  events:                             # the Event Processor: PostgreSQL tables, then the cache
-    topic: events
-    group: kpipe-events
-    sink: postgres
-    batch: {maxRows: 5000, maxBytes: 8MB, maxWait: 200ms}
-    deadLetters: events.dlq
-    projections:
-      - match: {type: 'order.*'}
-        table: public.orders
-        key: {order_id: {from: data.orderId, type: text}}
-        columns:
-          status: {from: data.status, type: text}
-          amount_cents: {from: data.amountCents, type: bigint}
-          customer_id: {from: data.customerId, type: text}
-          updated_at: {from: time, type: timestamptz}
-        deleteOn: [order.deleted]
-    cache: {entities: [orders], ttl: 5m}
-  logs:                               # the Log Aggregator: daily partitions, full-text search
-    topic: logs
-    group: kpipe-logs
-    sink: postgres
-    deadLetters: logs.dlq
-    retention: 30d
-  analytics:                          # the Analytics Pipeline: BigQuery only
-    topic: analytics
-    group: kpipe-analytics
-    sink: bigquery
-    batch: {maxRows: 50000, maxBytes: 8MB, maxWait: 5s}
-    deadLetters: analytics.dlq
-
+${roleNames.map((role) => roleTexts[role]).join('')}
 postgres:
   primary: 'postgres://kpipe:${password}@127.0.0.1:${ports.postgresPrimary}/kpipe'
   replicas:
