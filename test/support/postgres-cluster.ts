@@ -20,15 +20,20 @@ import { openWorkspace, outputOf, programEnvironment, run, start, stopAll } from
 import { requirePrograms } from '../../src/lib/backup/tools.ts';
 import { postgresUser } from '../../src/lib/sandbox/postgres.ts';
 import { stopRecorded } from '../../src/lib/sandbox/processes.ts';
-import { installedPostgres } from '../../src/lib/sandbox/tools.ts';
+import { findPostgres, isMissing, type PostgresTool } from '../../src/lib/sandbox/tools.ts';
+import { environmentWith } from './postgres-18.ts';
 
 /** A PostgreSQL cluster of one test's own, to be damaged and killed: small segments, and a standby where asked for. */
 export interface TestCluster {
   readonly directory: string;
+  /** In which kpipe finds this cluster's programs. */
+  readonly environment: NodeJS.ProcessEnv;
   readonly data: string;
   readonly standbyData: string;
   readonly primary: { readonly url: string; readonly port: number };
   readonly standby: { readonly url: string; readonly port: number };
+  /** Free for a server on a restored directory, beside these two. */
+  readonly restoredPort: number;
   readonly superuser: (port?: number, database?: string) => string;
   readonly sql: <Row extends object>(text: string, options?: { port?: number; database?: string }) => Promise<Row[]>;
   readonly stopPrimary: (how?: NodeJS.Signals) => Promise<void>;
@@ -44,14 +49,27 @@ export interface TestCluster {
 const password = 'kpipe-test';
 
 export async function startCluster(
-  options: { readonly checksums?: boolean; readonly standby?: boolean } = {},
+  options: {
+    /** `default`: whatever initdb does. */
+    readonly checksums?: boolean | 'default';
+    readonly standby?: boolean;
+    /** Instead of the newest that the machine has. */
+    readonly postgres?: PostgresTool;
+    /** Lines of postgresql.conf, for both. */
+    readonly settings?: string;
+  } = {},
 ): Promise<TestCluster> {
   const user = postgresUser();
+  const tool = options.postgres ?? findPostgres(process.env);
+  if (isMissing(tool)) {
+    throw new Error(tool.missing);
+  }
   const directory = mkdtempSync(join(tmpdir(), 'kpipe-cluster-'));
   chmodSync(directory, 0o711);
   const workspace = openWorkspace(directory);
-  const programs = requirePrograms(installedPostgres(process.env)[0]!.major, process.env);
-  const [port, standbyPort] = await freePorts(2);
+  const found = environmentWith(tool);
+  const programs = requirePrograms(tool.major, found);
+  const [port, standbyPort, restoredPort] = await freePorts();
   const data = join(directory, 'primary');
   const standbyData = join(directory, 'standby');
   const environment = { ...programEnvironment(programs.bin), PGPASSWORD: password };
@@ -70,13 +88,20 @@ export async function startCluster(
   writeFileSync(passwordFile, password);
   own(passwordFile, user);
   const shape = ['--wal-segsize=1', '--no-sync', '-E', 'UTF8', '--locale=C.UTF-8'];
-  const checksums = options.checksums === false ? [] : ['--data-checksums'];
+  const checksums =
+    options.checksums === 'default'
+      ? []
+      : options.checksums === false
+        ? tool.major >= 18
+          ? ['--no-data-checksums']
+          : []
+        : ['--data-checksums'];
   const access = ['-U', 'postgres', '--pwfile', passwordFile, '--auth=scram-sha-256'];
   await program('initdb', ['-D', data, ...access, ...shape, ...checksums]);
   const settings = (at: number): string =>
     `\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nport = ${at}\nshared_buffers = 32MB\nfsync = off
 wal_level = replica\nmax_wal_size = 64MB\nmin_wal_size = 4MB\nmax_slot_wal_keep_size = 512MB\nwal_keep_size = 256MB\nhot_standby = on\njit = off\nautovacuum = off
-wal_receiver_status_interval = 1s\nwal_retrieve_retry_interval = 200ms\ntimezone = 'UTC'\nlog_timezone = 'UTC'\n`;
+wal_receiver_status_interval = 1s\nwal_retrieve_retry_interval = 200ms\ntimezone = 'UTC'\nlog_timezone = 'UTC'\n${options.settings ?? ''}\n`;
   writeFileSync(join(data, 'postgresql.conf'), settings(port));
   own(join(data, 'postgresql.conf'), user);
 
@@ -157,10 +182,12 @@ wal_receiver_status_interval = 1s\nwal_retrieve_retry_interval = 200ms\ntimezone
   };
   return {
     directory,
+    environment: found,
     data,
     standbyData,
     primary: { url: `postgres://kpipe:${password}@127.0.0.1:${port}/app`, port },
     standby: { url: `postgres://kpipe:${password}@127.0.0.1:${standbyPort}/app`, port: standbyPort },
+    restoredPort,
     superuser,
     sql,
     startOn,
@@ -207,9 +234,9 @@ function own(path: string, user: ReturnType<typeof postgresUser>): void {
 }
 
 /** Below the range that clients are given ports from. */
-async function freePorts(count: number): Promise<[number, number]> {
+async function freePorts(): Promise<[number, number, number]> {
   const ports: number[] = [];
-  while (ports.length < count) {
+  while (ports.length < 3) {
     const candidate = 20_000 + Math.floor(Math.random() * 12_000);
     const server = createServer();
     const free = await new Promise<boolean>((resolve) => {
@@ -221,5 +248,5 @@ async function freePorts(count: number): Promise<[number, number]> {
       await new Promise((resolve) => server.close(resolve));
     }
   }
-  return [ports[0]!, ports[1]!];
+  return [ports[0]!, ports[1]!, ports[2]!];
 }

@@ -35,6 +35,10 @@ const compressions = [
   { args: ['--compress=client-gzip:3'], kind: 'gzip' },
 ] as const;
 
+/** As each of 15 to 18 says it, server or program: "this build does not support compression with ZSTD" is one of them. */
+const unsupported =
+  /(?:zstd|gzip|compress).*(?:not supported|unsupported|unrecognized|unknown)|does not support compression/i;
+
 /** These are only appended to; pg_wal.tar's headers are mended at its end, and the manifest comes last. */
 const growing = /^(?:base|\d+)\.tar(?:\.\w+)?$/;
 const lookEveryMs = 20;
@@ -69,7 +73,6 @@ export async function takeBaseBackup(
         announced.rest();
         return { manifest, compression: kind };
       }
-      const unsupported = /(?:zstd|gzip|compress).*(?:not supported|unsupported|unrecognized|unknown)/i;
       if (announced.any || !unsupported.test(ended.output)) {
         throw programFailed('pg_basebackup failed', ended, nextAfter(ended.output));
       }

