@@ -6,6 +6,7 @@ import type { ConnectionOptions as TlsOptions } from 'node:tls';
 import type { Broker as BrokerAddress, ConnectionOptions, SASLOptions } from '@platformatic/kafka';
 
 import type { KafkaConfig } from '../config/load.ts';
+import type { Secret } from '../config/secrets.ts';
 import { KpipeError, messageOf } from '../errors.ts';
 
 /** What a client of @platformatic/kafka needs to reach the cluster. */
@@ -22,23 +23,23 @@ export interface KafkaTimeouts {
 }
 
 /**
- * The client's options from `kafka:` of kpipe.yaml. Reveals the password: call it where the client is made.
+ * The client's options from `kafka:` of kpipe.yaml. They can reveal the password: make them where the client is made.
  * @throws KPIPE_CONFIG_INVALID when a file of `tls` cannot be read, KPIPE_SECRET_UNAVAILABLE
  */
 export function kafkaClientOptions(config: KafkaConfig, timeouts: KafkaTimeouts = {}): KafkaClientOptions {
-  const bootstrapBrokers = config.brokers.map(brokerAddress);
   return {
     clientId: config.clientId,
-    bootstrapBrokers,
+    bootstrapBrokers: config.brokers.map(brokerAddress),
     connectTimeout: timeouts.connectTimeoutMs ?? config.connectTimeout,
     requestTimeout: timeouts.requestTimeoutMs ?? 30_000,
     ...(config.tls === undefined ? {} : { tls: tlsOptions(config.tls, config.directory) }),
-    // Managed clusters choose the broker by SNI; TLS knows no SNI of an IP address.
-    ...(config.tls !== undefined && bootstrapBrokers.some(({ host }) => isIP(host) === 0)
-      ? { tlsServerName: true }
-      : {}),
     ...(config.sasl === undefined ? {} : { sasl: saslOptions(config.sasl) }),
   };
+}
+
+/** Managed clusters choose the broker by the name that TLS gives it (SNI). TLS knows no name of an IP address. */
+export function forHost(options: KafkaClientOptions, host: string): KafkaClientOptions {
+  return options.tls !== undefined && isIP(host) === 0 ? { ...options, tlsServerName: true } : options;
 }
 
 /** `host:port` or `[::1]:port`, as the schema has checked it. */
@@ -87,6 +88,24 @@ const mechanisms = {
 
 function saslOptions(sasl: NonNullable<KafkaConfig['sasl']>): SASLOptions {
   return sasl.mechanism === 'oauthbearer'
-    ? { mechanism: 'OAUTHBEARER', token: sasl.token.reveal() }
-    : { mechanism: mechanisms[sasl.mechanism], username: sasl.username, password: sasl.password.reveal() };
+    ? { mechanism: 'OAUTHBEARER', token: credential(sasl.token) }
+    : { mechanism: mechanisms[sasl.mechanism], username: sasl.username, password: credential(sasl.password) };
+}
+
+/** Connections are made many at once: they share an answer, which may be that of a command. */
+const credentialHeldMs = 2000;
+
+/**
+ * A password or token that may change: it is resolved anew for each authentication, so that a file or command with a new
+ * one is enough. Resolved now, too, so that one that cannot be had is told at the start.
+ * @throws KPIPE_SECRET_UNAVAILABLE
+ */
+export function credential(secret: Secret): () => string {
+  let held = { text: secret.reveal(), atMs: performance.now() };
+  return () => {
+    if (performance.now() - held.atMs > credentialHeldMs) {
+      held = { text: secret.reveal(), atMs: performance.now() };
+    }
+    return held.text;
+  };
 }

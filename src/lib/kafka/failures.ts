@@ -1,5 +1,8 @@
 import type { KafkaConfig } from '../config/load.ts';
 import { codeOf, KpipeError, messageOf, type ErrorCode, type ErrorContext } from '../errors.ts';
+import { accessFailure, hangUp, hangUpNext } from './access-failures.ts';
+import { causes, textField } from './causes.ts';
+import { grantNext, missingRights, rightText, type MissingRight } from './missing-rights.ts';
 
 /** What a broker said no with: Kafka's name of the error, and its own words where it gave any. */
 export interface BrokerRefusal {
@@ -60,40 +63,25 @@ export function unreachable(config: KafkaConfig, reasons: readonly string[], cau
   const why = distinct.length === 0 ? '' : `: ${distinct.join('; ')}`;
   return new KpipeError('KPIPE_KAFKA_UNREACHABLE', `no Kafka broker answered${why}`, {
     where: { brokers: config.brokers.join(',') },
-    next: 'start the cluster (`kpipe sandbox up` for the local one) or correct kafka.brokers in kpipe.yaml',
+    next: distinct.some((reason) => reason.includes('closed the connection'))
+      ? hangUpNext(config)
+      : 'start the cluster (`kpipe sandbox up` for the local one) or correct kafka.brokers in kpipe.yaml',
     cause,
   });
 }
 
 /** A failed connection attempt in one phrase, or an error that no other broker could cure. */
 export function connectionFailure(config: KafkaConfig, broker: string, error: unknown): KpipeError | string {
+  const access = accessFailure(config, broker, error);
+  if (access !== null) {
+    return access;
+  }
+  const closed = hangUp(config, error);
+  if (closed !== null) {
+    return `${broker} ${closed}`;
+  }
   const all = causes(error);
   const texts = all.map(messageOf);
-  const refused = all.find((cause) => codeOf(cause) === 'PLT_KFK_AUTHENTICATION');
-  if (refused !== undefined) {
-    return new KpipeError('KPIPE_KAFKA_FAILED', `${broker} refused to authenticate: ${messageOf(refused)}`, {
-      where: { broker },
-      next: 'check kafka.sasl in kpipe.yaml: mechanism, user name and password',
-      cause: error,
-    });
-  }
-  if (texts.includes('Broker requires TLS.')) {
-    return new KpipeError('KPIPE_KAFKA_FAILED', `${broker} speaks TLS`, {
-      where: { broker },
-      next: 'add `tls: true` (or `tls: {ca: FILE}`) to kafka in kpipe.yaml',
-      cause: error,
-    });
-  }
-  if (
-    config.tls !== undefined &&
-    all.some((cause) => /^(EPROTO|ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO)/.test(codeOf(cause) ?? ''))
-  ) {
-    return new KpipeError('KPIPE_KAFKA_FAILED', `${broker}: TLS failed: ${messageOf(all.at(-1))}`, {
-      where: { broker },
-      next: 'name the authority that signed the brokers as kafka.tls.ca, and the brokers as their certificates do',
-      cause: error,
-    });
-  }
   const system = all.map(codeOf).find((code) => code !== undefined && !code.startsWith('PLT_KFK'));
   return `${broker} ${system === undefined ? lowerFirst(texts.at(-1) ?? 'failed') : (plainWords[system] ?? system)}`;
 }
@@ -114,6 +102,14 @@ export function callFailure(what: string, error: unknown, where: ErrorContext): 
     return error;
   }
   const refusals = refusalsOf(error);
+  const rights = missingRights(error).map((right) => ({ ...right, name: right.name ?? nameIn(where, right) }));
+  if (rights.length > 0) {
+    return new KpipeError('KPIPE_KAFKA_FAILED', `${what} failed: ${rights.map(rightText).join('; ')}`, {
+      where,
+      next: grantNext(rights),
+      cause: error,
+    });
+  }
   if (refusals.length === 0) {
     // One broker that is away: its partitions move to others in seconds, so that waiting helps.
     const code = isConnectionLoss(error) ? 'KPIPE_KAFKA_UNREACHABLE' : 'KPIPE_KAFKA_FAILED';
@@ -128,6 +124,12 @@ export function callFailure(what: string, error: unknown, where: ErrorContext): 
   return new KpipeError(code, `${what} failed: ${said}`, { where, next, cause: error });
 }
 
+/** The answer to a question about one thing may leave out what it was about. */
+function nameIn(where: ErrorContext, { resource }: MissingRight): string | null {
+  const name = resource === 'topic' ? where['topic'] : resource === 'group' ? where['group'] : undefined;
+  return typeof name === 'string' ? name : null;
+}
+
 const stillMoving = {
   code: 'KPIPE_KAFKA_UNREACHABLE',
   next: 'a leader or coordinator is being moved or started: try again; `kpipe doctor` looks at the brokers',
@@ -135,9 +137,6 @@ const stillMoving = {
 
 /** What Kafka's error names mean for the exit code, and what to do. */
 function meaningOf(ids: readonly string[]): { readonly code: ErrorCode; readonly next: string } {
-  if (ids.some((id) => id.endsWith('AUTHORIZATION_FAILED'))) {
-    return { code: 'KPIPE_KAFKA_FAILED', next: 'grant this user the right (kafka-acls), or use another in kafka.sasl' };
-  }
   if (ids.includes('INVALID_CONFIG')) {
     return { code: 'KPIPE_CONFIG_INVALID', next: 'correct the key or its value' };
   }
@@ -155,23 +154,6 @@ const refusedByRule = new Set([
   'INVALID_TOPIC_EXCEPTION',
   'THROTTLING_QUOTA_EXCEEDED',
 ]);
-
-/** An error and everything that it wraps, outermost first. */
-function causes(error: unknown): readonly unknown[] {
-  if (!(error instanceof Error)) {
-    return [error];
-  }
-  const inner: readonly unknown[] = error instanceof AggregateError ? error.errors : [];
-  return [error, ...inner.flatMap(causes), ...(error.cause === undefined ? [] : causes(error.cause))];
-}
-
-function textField(error: unknown, name: string): string | undefined {
-  if (typeof error !== 'object' || error === null || !(name in error)) {
-    return undefined;
-  }
-  const value: unknown = Reflect.get(error, name);
-  return typeof value === 'string' ? value : undefined;
-}
 
 function lowerFirst(text: string): string {
   return text.charAt(0).toLowerCase() + text.slice(1);

@@ -5,7 +5,8 @@ import { connect as connectTls } from 'node:tls';
 import type { ISocketFactory, Kafka, KafkaConfig as KafkajsConfig, logLevel as LogLevel, SASLOptions } from 'kafkajs';
 
 import type { KafkaConfig } from '../config/load.ts';
-import { tlsOptions } from './connection.ts';
+import { isTlsRecord, TlsWanted } from './access-failures.ts';
+import { credential, tlsOptions } from './connection.ts';
 
 /**
  * kafkajs, set up from kpipe.yaml: brokers, TLS, SASL, deadlines, and silence (kpipe alone prints). kafkajs' own retries
@@ -22,6 +23,7 @@ export async function createKafkaJs(
 ): Promise<Kafka> {
   const { default: kafkajs } = await import('kafkajs');
   stopIdleTimers();
+  authenticateInTime();
   return new kafkajs.Kafka(kafkajsConfig(config, clientId, sockets, kafkajs.logLevel.NOTHING));
 }
 
@@ -85,6 +87,13 @@ function socketFactory(sockets: Set<Socket>): ISocketFactory {
         socket.emit('error', new Error('the connection was closed'));
       }
     });
+    if (ssl === undefined || ssl === null) {
+      socket.once('data', (bytes: Buffer) => {
+        if (isTlsRecord(bytes)) {
+          socket.destroy(new TlsWanted());
+        }
+      });
+    }
     sockets.add(socket);
     return socket.setKeepAlive(true, 60_000).setNoDelay(true);
   };
@@ -95,20 +104,27 @@ function saslOptions({ sasl }: KafkaConfig): SASLOptions | undefined {
     case undefined:
       return undefined;
     case 'oauthbearer': {
-      const { token } = sasl;
-      return { mechanism: 'oauthbearer', oauthBearerProvider: () => Promise.resolve({ value: token.reveal() }) };
+      const token = credential(sasl.token);
+      return { mechanism: 'oauthbearer', oauthBearerProvider: () => Promise.resolve({ value: token() }) };
     }
     case 'plain':
     case 'scram-sha-256':
     case 'scram-sha-512': {
       const { mechanism, username } = sasl;
-      const password = sasl.password.reveal();
+      const password = credential(sasl.password);
+      // kafkajs reads the password whenever it authenticates.
+      const login = {
+        username,
+        get password(): string {
+          return password();
+        },
+      };
       // One object a mechanism: kafkajs' type does not distribute over a union.
       return mechanism === 'plain'
-        ? { mechanism, username, password }
+        ? Object.assign(login, { mechanism })
         : mechanism === 'scram-sha-256'
-          ? { mechanism, username, password }
-          : { mechanism, username, password };
+          ? Object.assign(login, { mechanism })
+          : Object.assign(login, { mechanism });
     }
   }
 }
@@ -138,6 +154,35 @@ function stopIdleTimers(): void {
           this.checkPendingRequests();
         }, delayMs);
       }
+    },
+  });
+}
+
+/** What kafkajs 2.2.4 knows of a connection's session (src/network/connection). */
+interface AuthenticatedConnection {
+  readonly authenticatedAt: [seconds: number, nanoseconds: number] | null;
+  /** Of `long`; 0: without an end. */
+  readonly sessionLifetime: { toNumber(): number };
+}
+
+/** A request that leaves in time also arrives in time. */
+const sessionShare = 0.7;
+
+/**
+ * kafkajs 2.2.4 authenticates again when less than 10 s of a session (KIP-368) are left: of a session of 10 s before every
+ * request, which a broker refuses more than once a second. Here it does so when most of the session is over.
+ */
+function authenticateInTime(): void {
+  const require = createRequire(import.meta.url);
+  const connection = require('kafkajs/src/network/connection') as { readonly prototype: object };
+  Object.assign(connection.prototype, {
+    isAuthenticated(this: AuthenticatedConnection): boolean {
+      if (this.authenticatedAt === null) {
+        return false;
+      }
+      const [seconds, nanoseconds] = process.hrtime(this.authenticatedAt);
+      const lifetimeMs = this.sessionLifetime.toNumber();
+      return lifetimeMs === 0 || seconds * 1000 + nanoseconds / 1e6 < lifetimeMs * sessionShare;
     },
   });
 }

@@ -5,8 +5,11 @@ import { messageOf, type KpipeError } from '../errors.ts';
 import type { OutgoingRecord } from '../ports.ts';
 import { backoffMs, wait } from '../runtime/backoff.ts';
 import { DeadlineExpired, withDeadline } from '../deadline.ts';
+import { accessFailure, accessGraceMs } from './access-failures.ts';
 import { unreachable } from './failures.ts';
 import {
+  anyOf,
+  brokerIn,
   classifySendFailure,
   notAcked,
   recordRefused,
@@ -225,8 +228,15 @@ export class PartitionLane {
     switch (failure.kind) {
       case 'record':
         return recordRefused(batch[0]?.bytes ?? 0, failure.tooLarge, where, failure.cause);
-      case 'fatal':
-        return refused(`records for ${this.#topic}`, where, failure.cause);
+      case 'fatal': {
+        const { config, closing } = this.#settings;
+        const access = accessFailure(config, brokerIn(failure.cause) ?? anyOf(config), failure.cause);
+        if (access === null) {
+          return refused(`records for ${this.#topic}`, where, failure.cause);
+        }
+        // They were good when the producer was opened: the new ones may be on their way.
+        return elapsedMs < accessGraceMs && !closing.aborted ? undefined : access;
+      }
       case 'missing':
         return elapsedMs > missingGraceMs || this.#settings.closing.aborted
           ? topicMissing(this.#topic, failure.cause)

@@ -1,6 +1,9 @@
 import type { KafkaConfig } from '../config/load.ts';
 import { KpipeError, messageOf, type ErrorContext } from '../errors.ts';
+import { accessFailure, hangUp } from './access-failures.ts';
+import { causes, textField } from './causes.ts';
 import { unreachable } from './failures.ts';
+import { grantNext, rightText, type MissingRight } from './missing-rights.ts';
 
 /**
  * What a failed send means for its records.
@@ -26,6 +29,8 @@ const lostProducer = new Set([
 const fatal = new Set([
   'TOPIC_AUTHORIZATION_FAILED',
   'CLUSTER_AUTHORIZATION_FAILED',
+  'TRANSACTIONAL_ID_AUTHORIZATION_FAILED',
+  'GROUP_AUTHORIZATION_FAILED',
   'SASL_AUTHENTICATION_FAILED',
   'ILLEGAL_SASL_STATE',
   'UNSUPPORTED_SASL_MECHANISM',
@@ -37,9 +42,9 @@ const fatal = new Set([
 
 export function classifySendFailure(error: unknown): SendFailure {
   const chain = causes(error);
-  const types = chain.map((link) => textOf(link, 'type'));
+  const types = chain.map((link) => textField(link, 'type'));
   const has = (set: ReadonlySet<string>): boolean => types.some((type) => type !== undefined && set.has(type));
-  const named = (name: string): boolean => chain.some((link) => textOf(link, 'name') === name);
+  const named = (name: string): boolean => chain.some((link) => textField(link, 'name') === name);
   if (has(recordErrors)) {
     return { kind: 'record', tooLarge: types.some((type) => type?.endsWith('TOO_LARGE') === true), cause: error };
   }
@@ -55,21 +60,6 @@ export function classifySendFailure(error: unknown): SendFailure {
   return { kind: 'retry', rebuild: has(lostProducer), unreachable: cutOff, cause: error };
 }
 
-/** kafkajs wraps what happened into "retries exceeded" and the like. */
-function causes(error: unknown): readonly unknown[] {
-  const chain: unknown[] = [];
-  for (let link = error; link !== undefined && link !== null && chain.length < 8;) {
-    chain.push(link);
-    link = link instanceof Error ? link.cause : undefined;
-  }
-  return chain;
-}
-
-function textOf(value: unknown, property: string): string | undefined {
-  const found: unknown = typeof value === 'object' && value !== null ? Reflect.get(value, property) : undefined;
-  return typeof found === 'string' ? found : undefined;
-}
-
 export function topicMissing(topic: string, cause?: unknown): KpipeError {
   return new KpipeError('KPIPE_TOPIC_MISSING', `the topic ${topic} does not exist`, {
     next: 'kpipe topics apply makes the topics that kpipe.yaml declares',
@@ -78,7 +68,39 @@ export function topicMissing(topic: string, cause?: unknown): KpipeError {
   });
 }
 
+/** What a producer needs, by what kafkajs' errors tell was refused. A producer id takes `Write` on whichever topic. */
+const needed: Readonly<Record<string, Omit<MissingRight, 'name' | 'id'>>> = {
+  TOPIC_AUTHORIZATION_FAILED: { operation: 'Write', resource: 'topic' },
+  CLUSTER_AUTHORIZATION_FAILED: { operation: 'Write', resource: 'topic' },
+  TRANSACTIONAL_ID_AUTHORIZATION_FAILED: { operation: 'Write', resource: 'transactional id' },
+  GROUP_AUTHORIZATION_FAILED: { operation: 'Read', resource: 'group' },
+};
+
+/** The right that is missing, by an error of kafkajs; null: it is about something else. */
+function deniedRight(error: unknown, where: ErrorContext): MissingRight | null {
+  const id = causes(error)
+    .map((cause) => textField(cause, 'type') ?? '')
+    .find((type) => type in needed);
+  const right = id === undefined ? undefined : needed[id];
+  if (id === undefined || right === undefined) {
+    return null;
+  }
+  const named =
+    right.resource === 'topic'
+      ? (where['topic'] ?? where['topics'])
+      : where[right.resource === 'group' ? 'group' : 'transactionalId'];
+  return { ...right, name: typeof named === 'string' ? named : null, id };
+}
+
 export function refused(what: string, where: ErrorContext, cause: unknown): KpipeError {
+  const right = deniedRight(cause, where);
+  if (right !== null) {
+    return new KpipeError('KPIPE_PRODUCE_FAILED', `Kafka refused ${what}: ${rightText(right)}`, {
+      next: grantNext([right]),
+      where,
+      cause,
+    });
+  }
   return new KpipeError('KPIPE_PRODUCE_FAILED', `Kafka refused ${what}: ${messageOf(cause)}`, {
     next: "the topic's configuration and the rights of this client decide: kpipe topics describe shows the former",
     where,
@@ -112,9 +134,21 @@ export function notAcked(afterMs: number, where: ErrorContext, cause: unknown): 
 }
 
 /** The first contact failed. */
-export function connectFailure(config: KafkaConfig, error: unknown): KpipeError {
+export function connectFailure(config: KafkaConfig, error: unknown, where: ErrorContext = {}): KpipeError {
   if (error instanceof KpipeError) {
     return error;
+  }
+  const access = accessFailure(config, brokerIn(error) ?? anyOf(config), error);
+  if (access !== null) {
+    return access;
+  }
+  const right = deniedRight(error, where);
+  if (right !== null) {
+    return new KpipeError('KPIPE_KAFKA_FAILED', `Kafka gives out no producer id: ${rightText(right)}`, {
+      where,
+      next: grantNext([right]),
+      cause: error,
+    });
   }
   const failure = classifySendFailure(error);
   if (failure.kind === 'fatal') {
@@ -124,5 +158,17 @@ export function connectFailure(config: KafkaConfig, error: unknown): KpipeError 
       cause: error,
     });
   }
-  return unreachable(config, [messageOf(error)], error);
+  const closed = hangUp(config, error);
+  return unreachable(config, [closed === null ? messageOf(error) : `they ${closed}`], error);
+}
+
+export function anyOf({ brokers }: KafkaConfig): string {
+  return brokers.length === 1 ? brokers.join('') : `one of ${brokers.join(', ')}`;
+}
+
+/** kafkajs' connection errors name their broker. */
+export function brokerIn(error: unknown): string | undefined {
+  return causes(error)
+    .map((cause) => textField(cause, 'broker'))
+    .find((broker) => broker !== undefined);
 }

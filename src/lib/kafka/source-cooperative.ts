@@ -3,7 +3,8 @@ import { KpipeError, messageOf } from '../errors.ts';
 import type { Source, SourceListener, TopicPartition } from '../ports.ts';
 import { PartitionFetcher } from './fetch/partition-fetcher.ts';
 import { GroupMember } from './group/group-member.ts';
-import type { SourceOptions } from './open-source.ts';
+import { callFailure, refusalsOf } from './failures.ts';
+import type { SourceOptions } from './source-options.ts';
 
 /** Of one answer of one broker; what is decompressed of it waits per partition until the listener has room. */
 const maxBytes = 8 * 1024 * 1024;
@@ -110,8 +111,8 @@ class CooperativeSource implements Source {
     }
     const { topic, group } = this.#options;
     this.#ended.reject(
-      error instanceof KpipeError
-        ? error
+      error instanceof KpipeError || refusalsOf(error).length > 0
+        ? callFailure(`reading ${topic}`, error, { topic, group })
         : new KpipeError('KPIPE_KAFKA_FAILED', `reading ${topic} failed: ${messageOf(error)}`, {
             where: { topic, group },
             next: '`kpipe doctor` looks at every store',

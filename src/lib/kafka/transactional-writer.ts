@@ -69,7 +69,7 @@ export class TransactionalWriter {
       await withDeadline(begin(producer), openMs, 'no producer id');
     } catch (error) {
       connections.cut();
-      throw connectFailure(config, error);
+      throw connectFailure(config, error, { transactionalId });
     }
     return new TransactionalWriter(producer, connections);
   }

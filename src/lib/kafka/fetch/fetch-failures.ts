@@ -50,8 +50,8 @@ export function truncatedTo({ topic, partition, position }: PartitionPosition, e
 
 /** The broker refuses to read there, and says `name`: authorization, or a log that is damaged on its disk. */
 export function refused({ topic, partition, position }: PartitionPosition, name: string): KpipeError {
-  const said = Object.assign(new Error(name), { apiId: name, serverErrorMessage: `at offset ${position}` });
-  return callFailure(`reading ${topic}`, said, { topic, partition, offset: position });
+  const said = { apiId: name, request: 'Fetch', serverErrorMessage: `at offset ${position}` };
+  return callFailure(`reading ${topic}`, Object.assign(new Error(name), said), { topic, partition, offset: position });
 }
 
 /** What stands in the log is no record batch as every broker since Kafka 0.11 writes them. */

@@ -1,4 +1,5 @@
 import { KpipeError, messageOf } from '../../errors.ts';
+import { accessGraceMs, isAccessFailure } from '../access-failures.ts';
 import type { FetchPartition } from './fetch-partition.ts';
 import type { Leaders } from './leaders.ts';
 
@@ -11,9 +12,6 @@ export interface SearchOwner {
   /** Nothing that waiting could cure. */
   failed(error: KpipeError): void;
 }
-
-/** Refused credentials may be those of a broker that is just starting. */
-const refusedGraceMs = 30_000;
 
 /**
  * Finds leaders for partitions that have none, each when its pause is over: one question to the cluster for all that are
@@ -89,11 +87,11 @@ export class LeaderSearch {
     if (error.code === 'KPIPE_TOPIC_RECREATED' || error.code === 'KPIPE_TOPIC_MISSING') {
       return true;
     }
-    if (error.code !== 'KPIPE_KAFKA_FAILED') {
+    if (error.code !== 'KPIPE_KAFKA_FAILED' && !isAccessFailure(error)) {
       return false;
     }
     this.#refusedSinceMs ??= Date.now();
-    return !this.#everAnswered || Date.now() - this.#refusedSinceMs > refusedGraceMs;
+    return !this.#everAnswered || Date.now() - this.#refusedSinceMs > accessGraceMs;
   }
 }
 

@@ -1,6 +1,7 @@
 import type { KafkaConfig } from '../../config/load.ts';
 import { KpipeError } from '../../errors.ts';
 import { partitionKey, type FetchedBatch, type TopicPartition } from '../../ports.ts';
+import { accessGraceMs, isAccessFailure } from '../access-failures.ts';
 import { addressText, KafkaConnections } from '../connections.ts';
 import type { FetchAnswer, FetchBounds, FetchedBytes } from '../fetch-request.ts';
 import { BrokerLanes, type BrokerAddress, type LaneOwner } from './broker-lanes.ts';
@@ -55,6 +56,8 @@ export class PartitionFetcher {
   };
   readonly #closed = new AbortController();
   readonly #ended = Promise.withResolvers<void>();
+  /** By partition: since when its broker refuses our credentials. */
+  readonly #refusedSince = new Map<string, number>();
   #isReading = false;
   #isInTrouble = false;
 
@@ -180,6 +183,7 @@ export class PartitionFetcher {
     const answers = new Map(answer.partitions.map((each) => [partitionKey(each), each]));
     for (const question of asked) {
       const { partition } = question;
+      this.#refusedSince.delete(partitionKey(partition));
       const of = answers.get(partitionKey(partition));
       if (partition.settle(question) && of !== undefined) {
         this.#judge(partition, of);
@@ -193,12 +197,27 @@ export class PartitionFetcher {
       this.#fail(error);
       return;
     }
+    if (isAccessFailure(error) && this.#isRefusedForLong(asked)) {
+      this.#fail(error);
+      return;
+    }
     for (const question of asked) {
       if (question.partition.settle(question)) {
         this.#loseLeader(question.partition, error);
       }
     }
     this.#searchOn();
+  }
+
+  /** A broker that refuses our credentials while another takes them: its partitions must not stand still unnoticed. */
+  #isRefusedForLong(asked: readonly OpenQuestion[]): boolean {
+    const now = Date.now();
+    return asked.some(({ partition }) => {
+      const key = partitionKey(partition);
+      const since = this.#refusedSince.get(key) ?? now;
+      this.#refusedSince.set(key, since);
+      return now - since > accessGraceMs;
+    });
   }
 
   #judge(partition: FetchPartition, answer: FetchedBytes): void {

@@ -1,5 +1,6 @@
 import { DeadlineExpired, withDeadline } from '../../deadline.ts';
 import { AssignmentLostError, type Assignment } from '../../ports.ts';
+import { isAccessFailure } from '../access-failures.ts';
 import { isConnectionLoss, isTransient, refusalsOf } from '../failures.ts';
 import { codeOf, KpipeError, messageOf } from '../../errors.ts';
 import type { GroupCoordinator } from './coordinator.ts';
@@ -110,6 +111,7 @@ export class AssignmentCommits {
 function isAway(error: unknown): boolean {
   return (
     isTransient(error) ||
+    isAccessFailure(error) ||
     isConnectionLoss(error) ||
     (error instanceof KpipeError ? error.code === 'KPIPE_KAFKA_UNREACHABLE' : /^E[A-Z]+$/.test(codeOf(error) ?? ''))
   );

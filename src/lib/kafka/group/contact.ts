@@ -1,4 +1,5 @@
 import { messageOf } from '../../errors.ts';
+import { accessGraceMs, isAccessFailure } from '../access-failures.ts';
 import { refusalsOf } from '../failures.ts';
 import { backoffMs } from '../../runtime/backoff.ts';
 import type { GroupCoordinator } from './coordinator.ts';
@@ -16,6 +17,8 @@ export class GroupContact {
   #failures = 0;
   #failingSince = 0;
   #told = false;
+  #hasSucceeded = false;
+  #refusedSince: number | null = null;
   #next = Promise.withResolvers<void>();
   #wake: (() => void) | null = null;
   #woken = false;
@@ -29,6 +32,8 @@ export class GroupContact {
 
   succeeded(): void {
     this.#failures = 0;
+    this.#hasSucceeded = true;
+    this.#refusedSince = null;
     if (this.#told) {
       this.#told = false;
       this.#options.onAway(null);
@@ -36,19 +41,36 @@ export class GroupContact {
     this.#news();
   }
 
-  /** Waits a little: capped, with full jitter. */
+  /**
+   * Waits a little: capped, with full jitter.
+   * @throws the error when it says that our credentials are refused, and they were never good, or not for a while
+   */
   async failed(error: unknown): Promise<void> {
     const { now, onAway, group, random } = this.#options;
+    this.#endIfRefused(error);
     this.#failures += 1;
     if (this.#failures === 1) {
       this.#failingSince = now();
     }
     if (!this.#told && now() - this.#failingSince >= tellAfterMs && !this.#stop.aborted) {
       this.#told = true;
-      onAway(`the coordinator of group ${group} does not answer (${reasonOf(error)})`);
+      const what = isAccessFailure(error)
+        ? `Kafka does not let group ${group} go on for ${accessGraceMs / 1000} s at most`
+        : `the coordinator of group ${group} does not answer`;
+      onAway(`${what} (${reasonOf(error)})`);
     }
     this.#news();
     await this.pause(backoffMs(this.#failures, backoff, random));
+  }
+
+  #endIfRefused(error: unknown): void {
+    if (!isAccessFailure(error)) {
+      return;
+    }
+    this.#refusedSince ??= this.#options.now();
+    if (!this.#hasSucceeded || this.#options.now() - this.#refusedSince > accessGraceMs) {
+      throw error;
+    }
   }
 
   /** Whoever joins again and again must not do so as fast as it can. */
@@ -94,6 +116,9 @@ export class GroupContact {
 
 /** The driver's own text of a refusal names the request, not the reason. */
 function reasonOf(error: unknown): string {
+  if (isAccessFailure(error)) {
+    return error.message;
+  }
   const ids = refusalsOf(error).map(({ id }) => id);
   return ids.length === 0 ? messageOf(error) : [...new Set(ids)].join(', ');
 }

@@ -2,6 +2,7 @@ import type { API, Broker as BrokerAddress } from '@platformatic/kafka';
 
 import type { KafkaConfig } from '../../config/load.ts';
 import { codeOf } from '../../errors.ts';
+import { isAccessFailure } from '../access-failures.ts';
 import { addressText, KafkaConnections, type BrokerConnection } from '../connections.ts';
 import { isTransient, refusalsOf } from '../failures.ts';
 
@@ -76,10 +77,11 @@ export class GroupCoordinator {
       this.#contactAt = this.#now();
       return response;
     } catch (error) {
-      if (refusalsOf(error).length === 0 || isTransient(error)) {
+      const isRefusal = refusalsOf(error).length > 0 && !isAccessFailure(error);
+      if (!isRefusal || isTransient(error)) {
         this.#address = null;
       }
-      if (refusalsOf(error).length > 0) {
+      if (isRefusal) {
         this.#contactAt = this.#now();
       }
       throw error;

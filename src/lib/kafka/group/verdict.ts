@@ -1,4 +1,5 @@
 import { codeOf, KpipeError, type ErrorContext } from '../../errors.ts';
+import { isAccessFailure } from '../access-failures.ts';
 import { callFailure, isTransient, refusalsOf } from '../failures.ts';
 
 /** What an error in talking to a group's coordinator means for the member. */
@@ -31,6 +32,10 @@ const lost: ReadonlyMap<string, Verdict> = new Map<string, Verdict>([
 ]);
 
 export function verdictOn(error: unknown, group: string, instanceId: string | null): Verdict {
+  if (isAccessFailure(error)) {
+    // Whoever tries again stops in time (contact.ts).
+    return { kind: 'retry' };
+  }
   const ids = refusalsOf(error).map(({ id }) => id);
   const [first] = ids;
   if (first === undefined) {
