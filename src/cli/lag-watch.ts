@@ -3,7 +3,7 @@ import { ActiveProbe } from '../lib/dashboard/active-probe.ts';
 import { DashboardPaces } from '../lib/dashboard/paces.ts';
 import { watchDashboard } from '../lib/dashboard/watch.ts';
 import { KpipeError } from '../lib/errors.ts';
-import type { LagTarget } from '../lib/offsets/observe.ts';
+import type { LagTarget } from '../lib/offsets/targets.ts';
 import { keepYoungGenerationSmall } from '../lib/runtime/young-generation.ts';
 import { LagScreenFeed } from './lag-screen-feed.ts';
 import { lossAlarmOf } from './views/lag.ts';

@@ -3,22 +3,17 @@ import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
+import { launcherVariable } from './launcher.ts';
+import type { StartOptions } from './start.ts';
+
 /**
  * The first code that runs, on whatever Node the shell found: built-in modules only, and only what Node 18 has. A Node that
  * is too old hands over to the checkout's own one and stays as its *launcher*: it passes signals on and ends as the child
- * ends. The child holds one end of a channel, so it learns at once when the launcher was killed (start.ts).
+ * ends. The child holds one end of a channel, so it learns at once when the launcher was killed (launcher.ts).
  */
 const oldest = { major: 22, minor: 12 } as const;
 
-/** Set for a child of the launcher; names the launcher's pid. */
-export const launcherVariable = 'KPIPE_LAUNCHER';
-
 const passedOn = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2'] as const satisfies readonly NodeJS.Signals[];
-
-export interface LaunchOptions {
-  /** Commands and help as just compiled, not as last generated. */
-  readonly development?: boolean;
-}
 
 /** Whether kpipe runs on this version of Node, such as `22.12.0`. */
 export function nodeIsRecent(version: string): boolean {
@@ -27,7 +22,7 @@ export function nodeIsRecent(version: string): boolean {
 }
 
 /** Runs the command line of the package that `entry`, the URL of a file in its bin/, belongs to. */
-export async function launch(entry: string, options: LaunchOptions = {}): Promise<void> {
+export async function launch(entry: string, options: StartOptions = {}): Promise<void> {
   if (nodeIsRecent(process.versions.node)) {
     const { start } = await import('./start.ts');
     await start(entry, options);

@@ -7,10 +7,15 @@ import { stripVTControlCharacters } from 'node:util';
 
 import { isDebugging } from './debug.ts';
 import { helpSubject } from './help-request.ts';
-import { launcherVariable, type LaunchOptions } from './launch.ts';
+import { endWithLauncher } from './launcher.ts';
+
+export interface StartOptions {
+  /** Commands and help as just compiled, not as last generated. */
+  readonly development?: boolean;
+}
 
 /** Runs the command line of the package that `entry` (the URL of a file in its bin/) belongs to. */
-export async function start(entry: string, options: LaunchOptions): Promise<void> {
+export async function start(entry: string, options: StartOptions): Promise<void> {
   endWithLauncher();
   muteWarnings();
   const development = options.development ?? false;
@@ -35,18 +40,6 @@ function muteWarnings(): void {
       process.stderr.write(`${warning.stack ?? warning.message}\n`);
     }
   });
-}
-
-/** A child of the launcher ends at once when the launcher was killed and so cannot pass signals on any more. */
-function endWithLauncher(): void {
-  const launcher = process.env[launcherVariable];
-  // What kpipe itself starts is no child of the launcher.
-  delete process.env[launcherVariable];
-  if (launcher !== String(process.ppid) || process.channel === undefined) {
-    return;
-  }
-  process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
-  process.channel.unref();
 }
 
 /**

@@ -9,7 +9,7 @@ import { KpipeError } from '../lib/errors.ts';
 import { parseFailOn } from '../lib/offsets/fail-on.ts';
 import { Pace, type Look } from '../lib/offsets/follow.ts';
 import { lookAtLag, watchLag, type CheckedLagReport } from '../lib/offsets/look.ts';
-import type { LagTarget } from '../lib/offsets/observe.ts';
+import type { LagTarget } from '../lib/offsets/targets.ts';
 import { lagTargets } from '../lib/offsets/targets.ts';
 
 /** undefined after `--watch`, which prints as it goes. */

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { parseConfig, type Config } from '../../src/lib/config/load.ts';
 import { openKafkaAdmin } from '../../src/lib/kafka/admin.ts';
 import { lookAtLag, type CheckedLagReport } from '../../src/lib/offsets/look.ts';
-import type { LagTarget } from '../../src/lib/offsets/observe.ts';
+import type { LagTarget } from '../../src/lib/offsets/targets.ts';
 import { startAclBroker } from '../support/acl-broker.ts';
 import { uniqueTopic } from '../support/servers.ts';
 import { numbered, SourceLab } from '../support/source-lab.ts';

@@ -9,7 +9,7 @@ import { withKafkaAdmin } from '../../src/lib/kafka/admin.ts';
 import { openRecordTimeReader } from '../../src/lib/kafka/record-time.ts';
 import type { GroupLag } from '../../src/lib/offsets/lag-report.ts';
 import { lookAtLag } from '../../src/lib/offsets/look.ts';
-import type { LagTarget } from '../../src/lib/offsets/observe.ts';
+import type { LagTarget } from '../../src/lib/offsets/targets.ts';
 import { LagWatch, withLagSources } from '../../src/lib/offsets/watch.ts';
 import { migrate } from '../../src/lib/postgres/migrate.ts';
 import { openPool } from '../../src/lib/postgres/pool.ts';

@@ -3,7 +3,8 @@ import { afterAll, expect, inject, test, vi } from 'vitest';
 import { loadConfig } from '../../src/lib/config/load.ts';
 import { openKafkaAdmin } from '../../src/lib/kafka/admin.ts';
 import { Connections, createKafkaJs } from '../../src/lib/kafka/kafkajs.ts';
-import { RangeReader, stableRanges, type RangeBatch } from '../../src/lib/kafka/range-reader.ts';
+import { RangeReader, stableRanges } from '../../src/lib/kafka/range-reader.ts';
+import type { RangeBatch } from '../../src/lib/kafka/range-batch.ts';
 import { pipelineDirectory } from '../support/pipeline-file.ts';
 import { uniqueTopic } from '../support/servers.ts';
 

@@ -2,7 +2,8 @@
  * A member of a group in a process of its own, which a test stops and wakes. Its parent, over IPC, is its sink: it says
  * where to begin, and what takes effect. Argument: the options as JSON.
  */
-import { openSource, type SourceOptions } from '../../src/lib/kafka/open-source.ts';
+import { openSource } from '../../src/lib/kafka/open-source.ts';
+import type { SourceOptions } from '../../src/lib/kafka/source-options.ts';
 import { kafkaConfig, type KafkaSettings, type SourceKind } from './source-kinds.ts';
 
 export interface ProcessOptions {

@@ -1,7 +1,7 @@
 import { formatCount, formatDuration, formatSize } from '../../lib/config/units.ts';
 import type { ReplayResult } from '../../lib/replay/carry-out.ts';
 import type { HistoryItem, ReplayHistory } from '../../lib/replay/history.ts';
-import type { PartitionPlan, ReplayPlan } from '../../lib/replay/plan.ts';
+import type { PartitionPlan, ReplayPlan } from '../../lib/replay/replay-plan.ts';
 import type { View } from '../base-command.ts';
 import type { Column } from '../output/table.ts';
 import { bad, dim, ok, strong, warn, type Line, type Span } from '../output/text.ts';

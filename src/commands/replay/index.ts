@@ -1,4 +1,4 @@
-import type { ReplayPlan } from '../../lib/replay/plan.ts';
+import type { ReplayPlan } from '../../lib/replay/replay-plan.ts';
 import ReplayPlanCommand from './plan.ts';
 
 export type ReplayResult = ReplayPlan;

@@ -3,7 +3,7 @@ import { Args } from '@oclif/core';
 import { KpipeCommand } from '../../cli/base-command.ts';
 import { replayFlags, replayRequest } from '../../cli/replay-flags.ts';
 import { replayPlanView } from '../../cli/views/replay.ts';
-import type { ReplayPlan } from '../../lib/replay/plan.ts';
+import type { ReplayPlan } from '../../lib/replay/replay-plan.ts';
 
 export type ReplayPlanResult = ReplayPlan;
 

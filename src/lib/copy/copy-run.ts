@@ -1,5 +1,5 @@
 import { KpipeError } from '../errors.ts';
-import type { RangeBatch } from '../kafka/range-reader.ts';
+import type { RangeBatch } from '../kafka/range-batch.ts';
 import type { SourceRecord } from '../ports.ts';
 import { wait } from '../runtime/backoff.ts';
 import { compileWhere } from '../where/where.ts';

@@ -12,7 +12,7 @@ import { ProcessWatch, type ProcessReport } from '../metrics/role-processes.ts';
 import type { BackupLook } from '../metrics/series.ts';
 import type { Pace } from '../offsets/follow.ts';
 import type { LagReport } from '../offsets/lag-report.ts';
-import type { LagTarget } from '../offsets/observe.ts';
+import type { LagTarget } from '../offsets/targets.ts';
 import type { ThroughputReport } from '../offsets/throughput.ts';
 import { withThroughputWatch } from '../offsets/watch-throughput.ts';
 import { LagWatch, withLagSources } from '../offsets/watch.ts';

@@ -6,10 +6,10 @@ import {
   type FetchedBatch,
   type SourceRecord,
   type TopicPartition,
-  type UnreadableRange,
 } from '../ports.ts';
 import { Deliveries } from './deliveries.ts';
 import { PartitionFetcher } from './fetch/partition-fetcher.ts';
+import type { RangeBatch } from './range-batch.ts';
 import { TimeMerge, type RangeItem } from './time-merge.ts';
 
 /** Offsets [from, to) of a partition; without `to` it never ends. */
@@ -20,16 +20,6 @@ export interface PartitionRange extends TopicPartition {
 
 export interface BoundedRange extends PartitionRange {
   readonly to: bigint;
-}
-
-/** What was read of one partition, in its order. */
-export interface RangeBatch extends TopicPartition {
-  readonly records: readonly SourceRecord[];
-  /** Up to here it has been read: control records, aborted ones and gaps included. */
-  readonly nextPosition: bigint;
-  /** Offsets, both inclusive, that went from the log before they were read. */
-  readonly lost?: { readonly from: bigint; readonly to: bigint };
-  readonly unreadable?: UnreadableRange;
 }
 
 export interface RangeReaderOptions {

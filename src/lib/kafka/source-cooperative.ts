@@ -4,7 +4,7 @@ import type { Source, SourceListener, TopicPartition } from '../ports.ts';
 import { PartitionFetcher } from './fetch/partition-fetcher.ts';
 import { GroupMember } from './group/group-member.ts';
 import { callFailure, refusalsOf } from './failures.ts';
-import type { SourceOptions } from './open-source.ts';
+import type { SourceOptions } from './source-options.ts';
 
 /** Of one answer of one broker; what is decompressed of it waits per partition until the listener has room. */
 const maxBytes = 8 * 1024 * 1024;

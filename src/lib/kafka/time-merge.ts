@@ -1,5 +1,5 @@
 import { partitionKey, type TopicPartition } from '../ports.ts';
-import type { RangeBatch } from './range-reader.ts';
+import type { RangeBatch } from './range-batch.ts';
 
 /** A batch that waits to be dealt with; `taken` lets the partition be read on. */
 export interface RangeItem {

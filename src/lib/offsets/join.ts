@@ -10,7 +10,7 @@ import {
   type TopicSight,
 } from '../ports.ts';
 import type { GroupObservation, PartitionObservation, TopicRetention } from './observation.ts';
-import type { LagTarget } from './observe.ts';
+import type { LagTarget } from './targets.ts';
 
 /** Puts together what was seen of groups, of their topics, and by PostgreSQL. Pure. */
 

@@ -5,7 +5,7 @@ import { nearestName } from '../config/nearest.ts';
 import { evaluateFailOn, type FailCondition, type LagProblem } from './fail-on.ts';
 import { followLag, Pace, type Look } from './follow.ts';
 import type { LagReport } from './lag-report.ts';
-import type { LagTarget } from './observe.ts';
+import type { LagTarget } from './targets.ts';
 import { LagWatch, withLagSources } from './watch.ts';
 
 /** A report with what `--fail-on` makes of it; the JSON of `kpipe lag`. */

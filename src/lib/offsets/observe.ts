@@ -1,17 +1,8 @@
 import type { FirstUnread, LagReader, PositionReader, Sight, StoredPosition } from '../ports.ts';
 import { partitionKey } from '../ports.ts';
 import { joinPartitions, readFrom, seenGroup, seenTopics } from './join.ts';
-import type { LagObservation, PartitionObservation, PositionSource } from './observation.ts';
-
-/** A group to look at. */
-export interface LagTarget {
-  /** null: no role of kpipe.yaml. */
-  readonly role: string | null;
-  readonly group: string;
-  /** null: whatever the group has committed or is assigned. */
-  readonly topic: string | null;
-  readonly positionsIn: PositionSource;
-}
+import type { LagObservation, PartitionObservation } from './observation.ts';
+import type { LagTarget } from './targets.ts';
 
 /** Where it is seen from. */
 export interface LagSources {

@@ -2,7 +2,17 @@ import type { Config } from '../config/load.ts';
 import { nearestName } from '../config/nearest.ts';
 import { roleNames, type RoleName } from '../config/schema.ts';
 import { KpipeError } from '../errors.ts';
-import type { LagTarget } from './observe.ts';
+import type { PositionSource } from './observation.ts';
+
+/** A group to look at. */
+export interface LagTarget {
+  /** null: no role of kpipe.yaml. */
+  readonly role: string | null;
+  readonly group: string;
+  /** null: whatever the group has committed or is assigned. */
+  readonly topic: string | null;
+  readonly positionsIn: PositionSource;
+}
 
 /** The roles and groups that a command names; every role of kpipe.yaml when it names none. */
 export function lagTargets(config: Config, roles: readonly string[], groups: readonly string[]): readonly LagTarget[] {

@@ -5,7 +5,8 @@ import { historyKey, noHistory, remember, type LagHistory } from './history.ts';
 import type { LagReport } from './lag-report.ts';
 import { calculateLag } from './lag.ts';
 import type { PartitionObservation } from './observation.ts';
-import { observeLag, type LagSources, type LagTarget } from './observe.ts';
+import { observeLag, type LagSources } from './observe.ts';
+import type { LagTarget } from './targets.ts';
 import { partitionLagNow } from './partition-lag.ts';
 import { defaultJudgement, type Judgement, type Lag } from './status.ts';
 

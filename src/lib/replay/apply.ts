@@ -12,7 +12,7 @@ import {
 import { inTheWay, isOpen, type JournalEntry, type JournalStory } from './journal.ts';
 import type { ReplayObservation } from './observation.ts';
 import { observeReplay, type ReplayRole } from './observe.ts';
-import type { ReplayPlan } from './plan.ts';
+import type { ReplayPlan } from './replay-plan.ts';
 import { truthOf } from './truth.ts';
 
 export interface ApplyOrder {

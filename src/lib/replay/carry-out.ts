@@ -1,5 +1,5 @@
 import { KpipeError, messageOf, type ErrorCode } from '../errors.ts';
-import type { LagTarget } from '../offsets/observe.ts';
+import type { LagTarget } from '../offsets/targets.ts';
 import type { GroupCommit } from '../ports.ts';
 import type { MoveRequest } from '../postgres/replay-positions.ts';
 import { formatCommitMark } from './commit-mark.ts';
@@ -14,7 +14,7 @@ import {
   type JournalStory,
 } from './journal.ts';
 import { observeReplay, type ReplayRole, type ReplayStores } from './observe.ts';
-import type { ReplayPlan } from './plan.ts';
+import type { ReplayPlan } from './replay-plan.ts';
 import { truthOf } from './truth.ts';
 
 /** What a replay acts on. */

@@ -1,7 +1,7 @@
 import { countRows } from '../bigquery/warehouse.ts';
 import type { Config } from '../config/load.ts';
 import { messageOf } from '../errors.ts';
-import type { PartitionPlan, ReplayPlan } from './plan.ts';
+import type { PartitionPlan, ReplayPlan } from './replay-plan.ts';
 
 /** What reading again does to what is stored already. */
 export interface ReplayEffects {

@@ -1,5 +1,5 @@
 import type { PartitionSituation, ReplayObservation } from './observation.ts';
-import type { PartitionPlan, Refusal } from './plan.ts';
+import type { PartitionPlan, Refusal } from './replay-plan.ts';
 
 /** A partition as it stands, and what is planned for it. */
 export interface Planned {

@@ -1,6 +1,6 @@
 import { parseIntent } from '../bigquery/intent.ts';
 import { KpipeError, messageOf } from '../errors.ts';
-import type { LagTarget } from '../offsets/observe.ts';
+import type { LagTarget } from '../offsets/targets.ts';
 import { partitionKey, type CommittedOffset, type GroupAdmin } from '../ports.ts';
 import type { ReplayPositions, RolePosition } from '../postgres/replay-positions.ts';
 import { replayOfCommit } from './commit-mark.ts';

@@ -2,7 +2,8 @@ import { KpipeError } from '../errors.ts';
 import { truthOf } from './truth.ts';
 import { isOpen, laterThan, newestUndoable, storyOf, type JournalMove, type JournalStory } from './journal.ts';
 import type { PartitionSituation, ReplayObservation } from './observation.ts';
-import { planReplay, type ReplayPlan, type ResolvedTarget } from './plan.ts';
+import { planReplay, type ResolvedTarget } from './plan.ts';
+import type { ReplayPlan } from './replay-plan.ts';
 
 /**
  * Takes a replay back: positions as they were before it. What was read again meanwhile is kept (it had no effect, or a

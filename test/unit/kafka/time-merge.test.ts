@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
-import type { RangeBatch } from '../../../src/lib/kafka/range-reader.ts';
+import type { RangeBatch } from '../../../src/lib/kafka/range-batch.ts';
 import { TimeMerge } from '../../../src/lib/kafka/time-merge.ts';
 import type { SourceRecord } from '../../../src/lib/ports.ts';
 

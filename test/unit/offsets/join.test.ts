@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
 import { joinPartitions, seenGroup, seenTopics } from '../../../src/lib/offsets/join.ts';
-import type { LagTarget } from '../../../src/lib/offsets/observe.ts';
+import type { LagTarget } from '../../../src/lib/offsets/targets.ts';
 import type { GroupSight, Sight, TopicSight } from '../../../src/lib/ports.ts';
 
 const known = <Value>(value: Value): Sight<Value> => ({ kind: 'known', value });

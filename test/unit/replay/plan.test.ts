@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
 import type { PartitionSituation, ReplayObservation } from '../../../src/lib/replay/observation.ts';
-import { planReplay, type PartitionPlan, type ReplayPlan, type ResolvedTarget } from '../../../src/lib/replay/plan.ts';
+import { planReplay, type ResolvedTarget } from '../../../src/lib/replay/plan.ts';
+import type { PartitionPlan, ReplayPlan } from '../../../src/lib/replay/replay-plan.ts';
 
 const base: PartitionSituation = {
   topic: 'events',

@@ -12,7 +12,7 @@ import { replicationFactor } from '../observe.ts';
 import type { BatchSample } from './batches.ts';
 import { historyOf, type LogHistory } from './log-history.ts';
 import type { TopicFacts } from './measure.ts';
-import type { TuneSources, WatchedGroup } from './watch.ts';
+import type { TuneSources, WatchedGroup } from './sources.ts';
 
 const stepMs = 3_600_000;
 const steps = 24;

@@ -11,7 +11,8 @@ import { partitionsAdvice } from './partitions.ts';
 import { producersAdvice } from './producers.ts';
 import { retentionAdvice } from './retention.ts';
 import { sinkAdvice } from './sink.ts';
-import { watchTopics, withTuneSources, type TuneObservation, type WatchProgress } from './watch.ts';
+import { watchTopics, type TuneObservation, type WatchProgress } from './watch.ts';
+import { withTuneSources } from './sources.ts';
 import { writeEdits, type WrittenEdits } from './write-edits.ts';
 
 /** The JSON document of `kpipe topics tune`. */

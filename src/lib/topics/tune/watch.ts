@@ -1,19 +1,15 @@
-import type { Config } from '../../config/load.ts';
 import { KpipeError } from '../../errors.ts';
 import { noDiskHistory, rememberDisks } from '../../health/disk-forecast.ts';
-import { openKafkaAdmin, type KafkaAdmin } from '../../kafka/admin.ts';
-import { BatchSampler } from '../../kafka/batch-sample.ts';
-import { ClusterObserver } from '../../kafka/cluster-observer.ts';
 import type { ThroughputLook } from '../../offsets/throughput.ts';
 import { lookAtThroughput } from '../../offsets/watch-throughput.ts';
-import { partitionKey, type PositionReader } from '../../ports.ts';
-import { createPositionReader } from '../../postgres/positions.ts';
+import { partitionKey } from '../../ports.ts';
 import { wait } from '../../runtime/backoff.ts';
 import type { TopicSpec } from '../spec.ts';
 import { diskRoomOf } from './disk-room.ts';
 import type { TopicFacts } from './measure.ts';
 import type { DiskRoom } from './retention.ts';
 import { seeFacts, seeHistories, seeMembers, type Members } from './see.ts';
+import { groupsOf, type TuneSources, type WatchedGroup } from './sources.ts';
 
 /** What was seen while `kpipe topics tune` watched. */
 export interface TuneObservation {
@@ -42,38 +38,12 @@ export interface TuneWatchOptions {
   readonly onProgress: (progress: WatchProgress) => void;
 }
 
-export interface TuneSources {
-  readonly config: Config;
-  readonly admin: KafkaAdmin;
-  readonly observer: ClusterObserver;
-  readonly sampler: BatchSampler;
-  /** null: kpipe.yaml has no PostgreSQL. */
-  readonly positions: PositionReader | null;
-}
-
-const observerDeadlineMs = 5000;
 const longestIntervalMs = 2000;
 const shortestIntervalMs = 250;
 const tickMs = 1000;
 /** Below that a look shows no rate worth the name. */
 const leastMs = 1000;
 const usualUsedPercent = 85;
-
-/** Runs `work` with connections that are closed whatever happens. */
-export async function withTuneSources<Result>(
-  config: Config,
-  work: (sources: TuneSources) => Promise<Result>,
-): Promise<Result> {
-  const admin = await openKafkaAdmin(config.kafka);
-  const observer = await ClusterObserver.open(config.kafka, observerDeadlineMs, Date.now);
-  const sampler = await BatchSampler.open(config.kafka);
-  const positions = config.postgres === undefined ? null : createPositionReader(config.postgres);
-  try {
-    return await work({ config, admin, observer, sampler, positions });
-  } finally {
-    await Promise.all([admin.close(), observer.close(), sampler.close(), positions?.close()]);
-  }
-}
 
 /**
  * Watches the topics for a while. The signal ends it early, with what was seen until then.
@@ -113,27 +83,6 @@ export async function watchTopics(
     disk: diskRoomOf(last, disks, config.alerts.disk?.usedPercent ?? usualUsedPercent),
     endedEarly: signal.aborted,
   };
-}
-
-/** A role's group, and where its true positions are. */
-export interface WatchedGroup {
-  readonly role: TopicSpec['roles'][number];
-  readonly group: string;
-  readonly topic: string;
-  readonly inPostgres: boolean;
-}
-
-function groupsOf(config: Config, specs: readonly TopicSpec[], names: readonly string[]): readonly WatchedGroup[] {
-  return specs
-    .filter(({ name }) => names.includes(name))
-    .flatMap(({ name, roles }) =>
-      roles.flatMap((role) => {
-        const declared = config.roles[role];
-        return declared === undefined
-          ? []
-          : [{ role, group: declared.group, topic: name, inPostgres: declared.sink === 'postgres' }];
-      }),
-    );
 }
 
 interface Watched {
