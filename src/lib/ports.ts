@@ -216,6 +216,11 @@ export interface ClusterAdmin {
   /** Classic and KIP-848 groups alike. */
   describeGroup(group: string): Promise<GroupDescription>;
   committedOffsets(group: string): Promise<readonly CommittedOffset[]>;
+  /**
+   * Asks each broker alone, side by side; one that does not answer is left out. What was just changed is known to one
+   * broker after the other.
+   */
+  onEachBroker<Answer>(ask: (broker: ClusterAdmin) => Promise<Answer>): Promise<readonly Answer[]>;
   close(): Promise<void>;
 }
 

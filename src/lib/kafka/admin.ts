@@ -1,7 +1,8 @@
 import type { KafkaConfig } from '../config/load.ts';
-import type { ErrorContext, KpipeError } from '../errors.ts';
+import { KpipeError, type ErrorContext } from '../errors.ts';
 import type {
   Broker,
+  ClusterAdmin,
   ClusterDescription,
   CommittedOffset,
   ConfigAlteration,
@@ -20,7 +21,7 @@ import type {
   TopicPartition,
 } from '../ports.ts';
 import { alterBrokerConfig, brokerConfig } from './broker-configs.ts';
-import { KafkaConnections } from './connections.ts';
+import { addressText, KafkaConnections } from './connections.ts';
 import { deleteRecords } from './delete-records.ts';
 import { electPreferred } from './elect-leaders.ts';
 import { callFailure, unreachable } from './failures.ts';
@@ -37,6 +38,9 @@ export interface KafkaAdminOptions {
   /** For each call, connecting included; a cluster that is down is told within it. Default 8 s. */
   readonly deadlineMs?: number;
 }
+
+/** For each call to one broker alone: the others do not wait longer for one that is frozen. */
+const oneBrokerMs = 5000;
 
 /** What Kafka lets this user do with a topic; null: the broker does not say. */
 export type TopicRights = topics.TopicRights;
@@ -203,6 +207,23 @@ class PlatformaticAdmin implements KafkaAdmin {
     return this.#run('changing the broker’s configuration', { broker }, (kafka) =>
       alterBrokerConfig(kafka, broker, set),
     );
+  }
+
+  async onEachBroker<Answer>(ask: (broker: ClusterAdmin) => Promise<Answer>): Promise<readonly Answer[]> {
+    const { brokers } = await this.describeCluster();
+    const deadlineMs = Math.min(this.#deadlineMs, oneBrokerMs);
+    const answers = await Promise.all(
+      brokers.map(async (broker) => {
+        const only = { ...this.#config, brokers: [addressText(broker)] };
+        return withKafkaAdmin(only, async (admin) => [await ask(admin)], { deadlineMs }).catch((error: unknown) => {
+          if (error instanceof KpipeError && error.code === 'KPIPE_KAFKA_UNREACHABLE') {
+            return [];
+          }
+          throw error;
+        });
+      }),
+    );
+    return answers.flat();
   }
 
   close(): Promise<void> {

@@ -59,12 +59,18 @@ async function ensureTopic(admin: ClusterAdmin, topic: string): Promise<void> {
       throw error;
     }
   }
-  for (const until = performance.now() + topicVisibleMs; performance.now() < until; await sleep(100)) {
-    const [found] = await admin.describeTopics([topic]);
-    if ((found?.partitions[partition]?.leader ?? -1) >= 0) {
-      return;
+  // Not only for us: whoever asks a broker that has not heard of it takes the journal for empty.
+  const until = performance.now() + topicVisibleMs;
+  await admin.onEachBroker(async (broker) => {
+    while (!(await hasLeader(broker, topic)) && performance.now() < until) {
+      await sleep(100);
     }
-  }
+  });
+}
+
+async function hasLeader(broker: ClusterAdmin, topic: string): Promise<boolean> {
+  const [found] = await broker.describeTopics([topic]);
+  return (found?.partitions[partition]?.leader ?? -1) >= 0;
 }
 
 async function readAll(config: KafkaConfig, admin: ClusterAdmin): Promise<readonly JournalRecord[]> {

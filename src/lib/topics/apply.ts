@@ -4,11 +4,10 @@ import { KpipeError, messageOf } from '../errors.ts';
 import type { ClusterAdmin } from '../ports.ts';
 import type { AuditAct } from './audit.ts';
 import type { Change, TopicPlan } from './change.ts';
-import { sameConfigValue } from './config-keys.ts';
-import { hashState, observeTopics, type TopicsState } from './observe.ts';
-import { badlySpread } from './placement.ts';
+import { hashState, observeTopics } from './observe.ts';
 import { lowerRetention, type RetentionSteps } from './retention-steps.ts';
 import { stepsOf, type Step, type StepContext } from './steps.ts';
+import { unseenChanges } from './visible.ts';
 
 export interface FailedChange {
   readonly change: Change;
@@ -44,7 +43,7 @@ export interface ApplyOptions {
   readonly nowMs: number;
   /** Between two steps. */
   readonly signal: AbortSignal;
-  /** How long the brokers may take to show what the controller has accepted. Default 10 s. */
+  /** How long each broker may take to show what the controller has accepted. Default 10 s. */
   readonly visibleWithinMs?: number;
   /** Without it a plan that moves replicas is refused. */
   readonly move?: StepContext['move'];
@@ -57,6 +56,7 @@ export interface ApplyOptions {
 
 /** How long one broker may lag behind another in what it says of the topics. */
 const agreeWithinMs = 2000;
+const visibleWithinMs = 10_000;
 
 /**
  * Executes a plan's changes and nothing else; stops at the first failure. Looks again first: the cluster must be the plan's
@@ -85,7 +85,8 @@ export async function applyPlan(admin: ClusterAdmin, plan: TopicPlan, options: A
     throw failure;
   }
   const doneChanges = done.flatMap(({ changes }) => changes);
-  const invisible = await awaitVisible(admin, doneChanges, options);
+  const within = { nowMs: options.nowMs, withinMs: options.visibleWithinMs ?? visibleWithinMs };
+  const invisible = await unseenChanges(admin, doneChanges, within);
   const failed = failure === undefined ? [] : failures(steps[done.length], failure);
   return {
     clusterId: plan.clusterId,
@@ -205,44 +206,4 @@ function notVisible(change: Change): FailedChange {
     message: 'the cluster accepted it and does not show it yet',
     next: 'look again with `kpipe topics plan`',
   };
-}
-
-/**
- * The controller answers before the brokers know: waits until they show the changes, and answers those that stay away;
- * all of them when the cluster cannot be looked at any more. What was done was done.
- */
-async function awaitVisible(
-  admin: ClusterAdmin,
-  changes: readonly Change[],
-  options: ApplyOptions,
-): Promise<readonly Change[]> {
-  const names = [...new Set(changes.map(({ topic }) => topic))];
-  const until = performance.now() + (options.visibleWithinMs ?? 10_000);
-  for (let waiting = changes; ;) {
-    // A topic that one broker still shows and the next has deleted cannot be looked at: that passes, too.
-    const state = await observeTopics(admin, names, options.nowMs).catch(() => null);
-    waiting = waiting.filter((change) => state === null || !isVisible(change, state));
-    if (waiting.length === 0 || performance.now() > until) {
-      return waiting;
-    }
-    await pause(100);
-  }
-}
-
-function isVisible(change: Change, state: TopicsState): boolean {
-  const topic = state.topics.get(change.topic);
-  switch (change.kind) {
-    case 'create':
-      return topic?.partitions === change.to.partitions;
-    case 'config':
-      return sameConfigValue(topic?.overrides[change.key] ?? '', change.to);
-    case 'partitions':
-      return (topic?.partitions ?? 0) >= change.to;
-    case 'replication':
-      return topic?.replicationFactor === change.to;
-    case 'placement':
-      return topic !== undefined && badlySpread(topic.replicas, state.brokers) === 0;
-    case 'delete':
-      return topic === undefined || topic.id !== change.from.id;
-  }
 }

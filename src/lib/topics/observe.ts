@@ -35,15 +35,17 @@ export interface TopicsState {
 /**
  * Looks at the topics by these names, with few requests however many they are: the metadata of all topics holds what is
  * asked of some. `evidence` stays empty: see `gatherEvidence`.
+ * @param scope `named`: of no other topic, so that `names` of the answer holds only these
  */
 export async function observeTopics(
   admin: ClusterAdmin,
   names: readonly string[],
   nowMs: number,
+  scope: 'all' | 'named' = 'all',
 ): Promise<TopicsState> {
   const [cluster, all, configs] = await Promise.all([
     admin.describeCluster(),
-    admin.describeTopics(null),
+    admin.describeTopics(scope === 'all' ? null : names),
     admin.topicConfigs(names),
   ]);
   const wanted = new Set(names);

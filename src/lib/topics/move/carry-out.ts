@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { KpipeError, messageOf, type ErrorCode } from '../../errors.ts';
-import { partitionKey, type ReplicaAdmin } from '../../ports.ts';
+import { partitionKey, type ClusterAdmin, type ReplicaAdmin } from '../../ports.ts';
 import type { AuditAct } from '../audit.ts';
 import {
   largest,
@@ -11,6 +11,7 @@ import {
   type MoveRequest,
   type PlannedMove,
 } from './move-plan.ts';
+import { unseenByBroker } from '../visible.ts';
 import { clearThrottles, hasThrottles, setThrottle, throttledReplicas } from './throttle.ts';
 
 /** How far the copying has come. */
@@ -62,6 +63,7 @@ export interface MovedPartition {
 
 /** The cluster may be away for so long while replicas are copied. */
 const awayMs = 60_000;
+const visibleWithinMs = 10_000;
 
 /**
  * Moves replicas until they are as asked for, batch by batch. It keeps nothing of its own: what is to be done is worked out
@@ -92,6 +94,9 @@ export async function moveReplicas(
     throw failure;
   }
   const moved = plan.moves.filter((move) => work.done.has(partitionKey(move)));
+  if (!work.isCopying && throttlesLeft.length === 0) {
+    await shownEverywhere(admin, moved, topics);
+  }
   return {
     clusterId: plan.clusterId,
     moved: moved.map(told),
@@ -103,6 +108,26 @@ export async function moveReplicas(
     throttleBytesPerSec: options.throttleBytesPerSec,
     throttlesLeft,
   };
+}
+
+/** Brokers hear of the end one after the other: whoever plans next shall not take what one still shows for drift. */
+async function shownEverywhere(
+  admin: ReplicaAdmin,
+  moved: readonly PlannedMove[],
+  topics: readonly string[],
+): Promise<void> {
+  const look = async (broker: ClusterAdmin, open: readonly PlannedMove[]): Promise<readonly PlannedMove[]> => {
+    if (await hasThrottles(broker, topics)) {
+      return open;
+    }
+    const described = new Map((await broker.describeTopics(topics)).map(({ name, partitions }) => [name, partitions]));
+    return open.filter(({ topic, partition, replicas }) => {
+      const found = described.get(topic)?.find((each) => each.partition === partition);
+      return found?.replicas.join() !== replicas.join();
+    });
+  };
+  // What was done was done: who is late, or away, is no failure of the move.
+  await (moved.length === 0 ? undefined : unseenByBroker(admin, moved, look, visibleWithinMs).catch(() => []));
 }
 
 function told({ topic, partition, from, replicas, bytes }: PlannedMove): MovedPartition {

@@ -1,5 +1,5 @@
 import { KpipeError, messageOf } from '../../errors.ts';
-import type { ReplicaAdmin, ReplicaAssignment, TopicConfigEntry } from '../../ports.ts';
+import type { ClusterAdmin, ReplicaAdmin, ReplicaAssignment, TopicConfigEntry } from '../../ports.ts';
 
 /**
  * Kafka slows a move down by two settings that belong together: topics name the replicas that are slowed (as leader, as
@@ -93,7 +93,7 @@ export async function clearThrottles(
 }
 
 /** Whether a move has left, or has now, its lists on these topics. */
-export async function hasThrottles(admin: ReplicaAdmin, topics: readonly string[]): Promise<boolean> {
+export async function hasThrottles(admin: ClusterAdmin, topics: readonly string[]): Promise<boolean> {
   const configs = await admin.topicConfigs(topics);
   return [...configs.values()].some(isThrottled);
 }
