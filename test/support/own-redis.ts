@@ -8,7 +8,7 @@ import { Redis } from 'ioredis';
 import { afterAll, vi } from 'vitest';
 
 import { findRedis, isMissing } from '../../src/lib/sandbox/tools.ts';
-import { freePort } from './replication-cluster.ts';
+import { freePort } from './free-port.ts';
 
 /** A Redis of one test file's own, which it may freeze, kill and empty. It saves a snapshot only when it is told to. */
 export interface OwnRedis {

@@ -8,7 +8,8 @@ import { vi } from 'vitest';
 
 import { postgresUser } from '../../src/lib/sandbox/postgres.ts';
 import { findPgBouncer, isMissing } from '../../src/lib/sandbox/tools.ts';
-import { freePort, type ReplicationCluster, type PostgresServer } from './replication-cluster.ts';
+import { freePort } from './free-port.ts';
+import type { PostgresServer, ReplicationCluster } from './replication-cluster.ts';
 
 export interface PgBouncer {
   readonly port: number;
@@ -79,7 +80,7 @@ server_lifetime = 2
       await client.connect();
       await client.end();
     },
-    { timeout: 20_000, interval: 50 },
+    { timeout: 90_000, interval: 50 },
   );
   return { port, url, log: () => readFileSync(file('.log'), 'utf8') };
 }

@@ -9,7 +9,6 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -21,6 +20,7 @@ import { requirePrograms } from '../../src/lib/backup/tools.ts';
 import { postgresUser } from '../../src/lib/sandbox/postgres.ts';
 import { stopRecorded } from '../../src/lib/sandbox/processes.ts';
 import { findPostgres, isMissing, type PostgresTool } from '../../src/lib/sandbox/tools.ts';
+import { freePorts } from './free-port.ts';
 import { environmentWith } from './postgres-18.ts';
 
 /** A PostgreSQL cluster of one test's own, to be damaged and killed: small segments, and a standby where asked for. */
@@ -69,7 +69,7 @@ export async function startCluster(
   const workspace = openWorkspace(directory);
   const found = environmentWith(tool);
   const programs = requirePrograms(tool.major, found);
-  const [port, standbyPort, restoredPort] = await freePorts();
+  const [port = 0, standbyPort = 0, restoredPort = 0] = await freePorts(3);
   const data = join(directory, 'primary');
   const standbyData = join(directory, 'standby');
   const environment = { ...programEnvironment(programs.bin), PGPASSWORD: password };
@@ -231,22 +231,4 @@ function own(path: string, user: ReturnType<typeof postgresUser>): void {
   if (user !== undefined) {
     chownSync(path, user.uid, user.gid);
   }
-}
-
-/** Below the range that clients are given ports from. */
-async function freePorts(): Promise<[number, number, number]> {
-  const ports: number[] = [];
-  while (ports.length < 3) {
-    const candidate = 20_000 + Math.floor(Math.random() * 12_000);
-    const server = createServer();
-    const free = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false));
-      server.listen({ host: '127.0.0.1', port: candidate, exclusive: true }, () => resolve(true));
-    });
-    if (free) {
-      ports.push((server.address() as AddressInfo).port);
-      await new Promise((resolve) => server.close(resolve));
-    }
-  }
-  return [ports[0]!, ports[1]!, ports[2]!];
 }

@@ -1,7 +1,6 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, chownSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -10,6 +9,7 @@ import { afterAll, vi } from 'vitest';
 
 import { postgresUser } from '../../src/lib/sandbox/postgres.ts';
 import { findPostgres, isMissing } from '../../src/lib/sandbox/tools.ts';
+import { freePort } from './free-port.ts';
 
 /** Real PostgreSQL servers of one test file's own, which it may stop, freeze, cut and break. Trusts everyone on 127.0.0.1. */
 export interface ReplicationCluster {
@@ -52,7 +52,7 @@ export interface PostgresServer {
   readonly log: () => string;
 }
 
-const timeout = 30_000;
+const timeout = 90_000;
 
 /** Call it at the top level of a test file: what it starts is ended and deleted after the file's tests. */
 export function replicationCluster(): ReplicationCluster {
@@ -224,13 +224,4 @@ function settingLines(settings: Settings): string {
   return Object.entries(settings)
     .map(([name, value]) => `${name} = '${String(value).replaceAll("'", "''")}'\n`)
     .join('');
-}
-
-export async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return port;
 }
