@@ -7,8 +7,8 @@ interface MarkedProcess {
   readonly command: string;
 }
 
-/** What a process that was told to stop may take before it counts as leaked. */
-const graceMs = 3000;
+/** What a process that was told to stop may take before it counts as leaked: long, for a machine with other work. */
+const graceMs = 30_000;
 const pollMs = 100;
 
 /** Fails the run when a process that a test started is still there at its end, and ends it. */
@@ -25,13 +25,19 @@ export default function watchForLeaks(project: TestProject): () => Promise<void>
       left = markedProcesses(mark);
     }
     if (left.length > 0) {
-      for (const { pid } of left) {
-        process.kill(pid, 'SIGKILL');
-      }
+      left.forEach(({ pid }) => end(pid));
       const list = left.map(({ pid, command }) => `  ${pid} ${command}`).join('\n');
       throw new Error(`tests of ${project.name} left ${left.length} processes running (now ended):\n${list}`);
     }
   };
+}
+
+function end(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended by itself meanwhile.
+  }
 }
 
 /** Processes whose environment at their start held the mark, without vitest's own workers. Linux only: elsewhere none are seen. */

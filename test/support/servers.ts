@@ -202,14 +202,14 @@ export async function createDatabase({ postgres } = inject('servers')): Promise<
   };
 }
 
-/** Gives connections that are just closing two seconds, drops the database, and names who was still connected. */
+/** Gives connections that are just closing some time, drops the database, and names who was still connected. */
 async function dropDatabase(client: Client, name: string): Promise<readonly string[]> {
   const connected = async (): Promise<readonly string[]> => {
     const sql = `SELECT application_name AS who FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend'`;
     const { rows } = await client.query<{ who: string }>(sql, [name]);
     return rows.map((row) => row.who || '(no application_name)');
   };
-  const deadline = Date.now() + 2000;
+  const deadline = Date.now() + 20_000;
   let open = await connected();
   while (open.length > 0 && Date.now() < deadline) {
     await new Promise((resolve) => setTimeout(resolve, 50));
