@@ -92,7 +92,7 @@ test.each([
         await cluster.stopPrimary(how);
         await producer.produce(300);
         await vi.waitUntil(() => consumer.output().includes('waiting: KPIPE_POSTGRES_UNREACHABLE'), {
-          timeout: 30_000,
+          timeout: 90_000,
         });
         await cluster.startPrimary();
         await reconnected(pipeline);
@@ -114,7 +114,7 @@ test('the server turns read-only, and back: it waits, and no record is blamed', 
     await turn('on');
     try {
       await producer.produce(300);
-      await vi.waitUntil(() => consumer.output().includes('waiting:'), { timeout: 30_000 });
+      await vi.waitUntil(() => consumer.output().includes('waiting:'), { timeout: 90_000 });
       expect(consumer.output()).toMatch(/read-only/);
       expect(await isAllWritten()).toBe(false);
     } finally {

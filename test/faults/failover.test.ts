@@ -41,14 +41,14 @@ test('a lagging standby is promoted: what it had not got is read again, also whe
         );
         return row?.level === true;
       },
-      { timeout: 60_000, interval: 50 },
+      { timeout: 120_000, interval: 50 },
     );
 
     // Promotion replays whatever was received, also where replay is paused: the receiver itself must be stopped.
     await cluster.sql(`alter system set primary_conninfo = ''`, standby);
     await cluster.sql('select pg_reload_conf()', standby);
     await vi.waitUntil(async () => (await cluster.sql('select from pg_stat_replication')).length === 0, {
-      timeout: 30_000,
+      timeout: 90_000,
       interval: 50,
     });
     await producer.produce(500 + random.below(1000));
@@ -60,13 +60,13 @@ test('a lagging standby is promoted: what it had not got is read again, also whe
         const told = commits.flatMap(({ partitions: each }) => each.map(({ offset }) => Number(offset)));
         return told.reduce((sum, offset) => sum + Math.max(0, offset), 0) === producer.sent;
       },
-      { timeout: 30_000, interval: 100 },
+      { timeout: 90_000, interval: 100 },
     );
 
     await cluster.stopPrimary('SIGKILL');
     await cluster.sql('select pg_promote(true, 60)', standby);
     address.leadTo({ host: '127.0.0.1', port: cluster.standby.port });
-    await vi.waitFor(() => pipeline.reconnect(), { timeout: 30_000, interval: 100 });
+    await vi.waitFor(() => pipeline.reconnect(), { timeout: 90_000, interval: 100 });
     const lost = producer.sent - Number((await standing(pipeline)).position);
     expect(lost).toBeGreaterThan(0);
     process.stderr.write(`faults: the promoted standby lacks ${lost} of ${producer.sent} records\n`);

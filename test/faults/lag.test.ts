@@ -69,6 +69,27 @@ function look(): Promise<CheckedLagReport> {
   return lookAtLag(config, targets, { forMs: 0, intervalMs: 500, conditions: [] }, signal);
 }
 
+async function lookWhileFrozen(): Promise<CheckedLagReport> {
+  await own.freeze(lost);
+  try {
+    return await look();
+  } finally {
+    await own.wake(lost);
+  }
+}
+
+/** A look at which nothing is missing. */
+function allIsWell(): Promise<CheckedLagReport> {
+  return vi.waitUntil(
+    async () => {
+      const seen = await look();
+      const isWhole = seen.roles.every(({ partitions }) => partitions.every(({ lagRecords }) => lagRecords !== null));
+      return seen.notes.length === 0 && isWhole && seen;
+    },
+    { timeout: 90_000, interval: 500 },
+  );
+}
+
 const lagOf = (group: GroupLag | undefined, topic: string): readonly [number | null, string | undefined] => {
   const found = group?.partitions.find((partition) => partition.topic === topic);
   return [found?.lagRecords ?? null, found?.unknown['lagRecords']];
@@ -76,8 +97,7 @@ const lagOf = (group: GroupLag | undefined, topic: string): readonly [number | n
 
 describe('kpipe lag', { timeout: 300_000 }, () => {
   test('while all is well it says what kafka-consumer-groups says, to the record', async () => {
-    const { roles, notes } = await look();
-    expect(notes).toEqual([]);
+    const { roles } = await allIsWell();
     const oracle = await describedPartitions([there, elsewhere], brokers);
     const seen = roles.flatMap(({ group, partitions }) =>
       partitions.map(({ topic, position, highWatermark, lagRecords }) =>
@@ -91,17 +111,19 @@ describe('kpipe lag', { timeout: 300_000 }, () => {
   });
 
   test('a broker that is silent takes the lag that it knew with it, and no more', async () => {
-    await own.freeze(lost);
-    try {
-      const { roles, notes } = await look();
-      expect(notes).toEqual([expect.stringMatching(/^broker 3 \(127\.0\.0\.1:\d+\) gave no answer within 4 s$/)]);
-      expect(roles[0]).toMatchObject({ group: there, status: 'unknown', reason: notes[0] });
-      expect(lagOf(roles[1], 'apart')).toEqual([records - read, undefined]);
-      expect(lagOf(roles[1], 'alone')).toEqual([null, notes[0]]);
-    } finally {
-      await own.wake(lost);
-    }
-    await vi.waitFor(async () => expect((await look()).notes).toEqual([]), { timeout: 60_000, interval: 500 });
+    // On a machine with other work the brokers that are well may miss the 4 s, too, or the silent one its session: again.
+    await vi.waitFor(
+      async () => {
+        await allIsWell();
+        const { roles, notes } = await lookWhileFrozen();
+        expect(notes).toEqual([expect.stringMatching(/^broker 3 \(127\.0\.0\.1:\d+\) gave no answer within 4 s$/)]);
+        expect(roles[0]).toMatchObject({ group: there, status: 'unknown', reason: notes[0] });
+        expect(lagOf(roles[1], 'apart')).toEqual([records - read, undefined]);
+        expect(lagOf(roles[1], 'alone')).toEqual([null, notes[0]]);
+      },
+      { timeout: 180_000, interval: 500 },
+    );
+    await allIsWell();
   });
 
   test('a broker that is dead is named at once; its groups go to another, its partitions have no leader', async () => {

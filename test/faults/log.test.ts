@@ -76,11 +76,11 @@ describe.each(faultSources())('a topic that is made again under a role that read
       const before = await standing(pipeline);
 
       await admin.deleteTopics({ topics: [topic] });
-      await vi.waitFor(async () => expect(await admin.listTopics()).not.toContain(topic), { timeout: 30_000 });
+      await vi.waitFor(async () => expect(await admin.listTopics()).not.toContain(topic), { timeout: 90_000 });
       await vi.waitFor(() => pipeline.kpipe('topics', 'apply', '--yes').then((done) => expect(done.code).toBe(0)), {
-        timeout: 60_000,
+        timeout: 120_000,
       });
-      const second = await vi.waitFor(() => pipeline.openProducer(random, make), { timeout: 30_000 });
+      const second = await vi.waitFor(() => pipeline.openProducer(random, make), { timeout: 90_000 });
       await second.produce(600);
 
       const end = await consumer.ended;

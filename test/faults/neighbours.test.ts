@@ -37,7 +37,7 @@ describe.each(faultSources())('members of one group that read by $kind', async (
   /** Waits until the group says that so many members share the partitions. */
   const membersAre = (count: number): Promise<void> =>
     vi.waitFor(async () => expect(await pipeline.members.shares()).toHaveLength(count), {
-      timeout: 30_000 + pipeline.sessionMs,
+      timeout: 90_000 + pipeline.sessionMs,
       interval: 100,
     });
 

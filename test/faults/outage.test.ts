@@ -48,23 +48,23 @@ test.each([
     return row?.n ?? 0;
   };
   await role.send(records(0, 500));
-  await vi.waitUntil(async () => (await storedCount()) === 490, { timeout: 30_000, interval: 50 });
-  await vi.waitUntil(async () => (await status('/readyz')) === 200, { timeout: 30_000, interval: 50 });
+  await vi.waitUntil(async () => (await storedCount()) === 490, { timeout: 90_000, interval: 50 });
+  await vi.waitUntil(async () => (await status('/readyz')) === 200, { timeout: 90_000, interval: 50 });
 
   await cluster.stopPrimary(how);
   const stoppedAt = performance.now();
   await role.send(records(500, 3000));
-  await vi.waitUntil(async () => (await status('/readyz')) === 503, { timeout: 30_000, interval: 50 });
+  await vi.waitUntil(async () => (await status('/readyz')) === 503, { timeout: 90_000, interval: 50 });
   await vi.waitUntil(
     async () => {
       expect([await status('/livez'), await status('/readyz')]).toEqual([200, 503]);
       return performance.now() - stoppedAt > outageMs;
     },
-    { timeout: outageMs + 30_000, interval: 500 },
+    { timeout: outageMs + 60_000, interval: 500 },
   );
   await cluster.startPrimary();
-  await vi.waitUntil(async () => (await storedCount()) === 3430, { timeout: 60_000, interval: 50 });
-  await vi.waitUntil(async () => (await status('/readyz')) === 200, { timeout: 30_000, interval: 50 });
+  await vi.waitUntil(async () => (await storedCount()) === 3430, { timeout: 120_000, interval: 50 });
+  await vi.waitUntil(async () => (await status('/readyz')) === 200, { timeout: 90_000, interval: 50 });
   stop.abort();
 
   const { totals } = await running;

@@ -41,7 +41,7 @@ test('brokers that are killed while it sends cost no acked record, and none is s
   });
   await vi.waitFor(
     async () => expect((await admin.describeTopics([topic]))[0]?.partitions).toHaveLength(partitions.length),
-    { timeout: 20_000 },
+    { timeout: 90_000 },
   );
   const publisher = await openPublisher(kafka, { stallMs: 5000, deliveryTimeoutMs: 90_000 });
   const acked = new Map<string, string>();
@@ -67,20 +67,20 @@ test('brokers that are killed while it sends cost no acked record, and none is s
   const senders = Promise.all([sender(), sender(), sender(), sender()]);
 
   for (const name of ['kafka-1', 'kafka-2'] as const) {
-    await vi.waitFor(() => expect(acked.size).toBeGreaterThan(2000), { timeout: 60_000 });
+    await vi.waitFor(() => expect(acked.size).toBeGreaterThan(2000), { timeout: 120_000 });
     const { servers } = await sandboxStatus(directory);
     const pid = servers.find((server) => server.name === name)?.pid ?? Number.NaN;
     process.kill(pid, 'SIGKILL');
     // It goes on with the two that are left, and has gone on before the third comes back.
     const before = acked.size;
-    await vi.waitFor(() => expect(acked.size).toBeGreaterThan(before + 2000), { timeout: 60_000 });
+    await vi.waitFor(() => expect(acked.size).toBeGreaterThan(before + 2000), { timeout: 120_000 });
     await up();
     await vi.waitFor(
       async () => {
         const [description] = await admin.describeTopics([topic]);
         expect(description?.partitions.every(({ isr }) => isr.length === 3)).toBe(true);
       },
-      { timeout: 60_000, interval: 500 },
+      { timeout: 120_000, interval: 500 },
     );
   }
   stop.abort();
@@ -93,7 +93,7 @@ test('brokers that are killed while it sends cost no acked record, and none is s
   const readBack = await openReadBack(kafka, 'reader', starts, ({ partition }, { offset, value }) =>
     stored.set(`${partition}/${offset}`, value?.toString() ?? ''),
   );
-  await vi.waitFor(() => ends.forEach((end) => expect(readBack.position(end)).toBe(end.offset)), { timeout: 60_000 });
+  await vi.waitFor(() => ends.forEach((end) => expect(readBack.position(end)).toBe(end.offset)), { timeout: 120_000 });
   await readBack.close();
   await admin.close();
   expect(failed).toBe(0);

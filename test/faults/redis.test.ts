@@ -60,7 +60,7 @@ async function cacheIsRight(): Promise<number> {
       entries = found.entries;
       expect(found.stale).toEqual([]);
     },
-    { timeout: 30_000, interval: 200 },
+    { timeout: 90_000, interval: 200 },
   );
   return entries;
 }

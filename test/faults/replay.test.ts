@@ -41,7 +41,7 @@ async function held(key: number): Promise<readonly number[]> {
       );
       return rows.length > 0 && rows.map(({ pid }) => pid);
     },
-    { timeout: 30_000, interval: 20 },
+    { timeout: 90_000, interval: 20 },
   );
 }
 
@@ -54,7 +54,7 @@ async function backendsGone(): Promise<void> {
       );
       return rows[0]?.count === 0;
     },
-    { timeout: 30_000, interval: 20 },
+    { timeout: 90_000, interval: 20 },
   );
 }
 
@@ -134,7 +134,7 @@ const kills = {
     const locked = locker.query('lock table kpipe.consumer_offset in access exclusive mode');
     await release(database, insideCommit);
     await locked;
-    await vi.waitUntil(async () => (await committed()).join() === replayed.join(), { timeout: 30_000, interval: 50 });
+    await vi.waitUntil(async () => (await committed()).join() === replayed.join(), { timeout: 90_000, interval: 50 });
     await kill(operator);
     await locker.query('rollback');
     await locker.end();
@@ -220,7 +220,7 @@ describe('the operator dies while the consumers stand aside', () => {
     const consumer = start('consume', 'events', '--json');
     const clients = async (): Promise<readonly string[]> =>
       (await admin.describeGroup(group)).members.map(({ clientId }) => clientId);
-    await vi.waitUntil(async () => (await clients()).includes('kpipe-events'), { timeout: 60_000, interval: 100 });
+    await vi.waitUntil(async () => (await clients()).includes('kpipe-events'), { timeout: 120_000, interval: 100 });
     // Some other program in the group, which steps aside for nobody: the operator goes on waiting.
     const stranger = await openSource(pipeline.config.kafka, {
       topic,
@@ -238,14 +238,14 @@ describe('the operator dies while the consumers stand aside', () => {
       fetched: () => Promise.resolve(),
       revoked: () => Promise.resolve(),
     });
-    await vi.waitUntil(async () => (await clients()).length === 2, { timeout: 60_000, interval: 100 });
+    await vi.waitUntil(async () => (await clients()).length === 2, { timeout: 120_000, interval: 100 });
 
     const operator = apply('--pause-role', '--pause-within', '5m');
     await consumer.shows(/standing aside/);
-    await vi.waitUntil(async () => (await clients()).join() === 'stranger', { timeout: 60_000, interval: 100 });
+    await vi.waitUntil(async () => (await clients()).join() === 'stranger', { timeout: 120_000, interval: 100 });
     await kill(operator);
     await consumer.shows(/coming back/);
-    await vi.waitUntil(async () => (await clients()).includes('kpipe-events'), { timeout: 60_000, interval: 100 });
+    await vi.waitUntil(async () => (await clients()).includes('kpipe-events'), { timeout: 120_000, interval: 100 });
     await stranger.stop();
     await reading;
     consumer.child.kill('SIGTERM');

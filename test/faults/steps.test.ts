@@ -81,7 +81,7 @@ describe(`role events, stopped at a chosen step (seed ${seed})`, async () => {
       if (Number(position) > mirrored) {
         break;
       }
-      expect(attempt, 'attempts to kill it before the mirror').toBeLessThan(5);
+      expect(attempt, 'attempts to kill it before the mirror').toBeLessThan(20);
     }
     await resultOf(pipeline.consume('--until-drained', '--json'));
     await checker.checkDrained();

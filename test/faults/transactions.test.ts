@@ -31,7 +31,7 @@ describe.each(faultSources())('transactions in Kafka, read by $kind', async ({ k
         const isIn = (partition: number): boolean => (found.get(partition) ?? 0) > producer.acked(partition).length;
         return transaction.partitions.every(isIn) && found;
       },
-      { timeout: 30_000, interval: 20 },
+      { timeout: 90_000, interval: 20 },
     );
     ends.forEach((end, partition) => producer.fillTo(partition, BigInt(end)));
   };

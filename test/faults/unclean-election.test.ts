@@ -46,7 +46,7 @@ test('a log that was cut back under what was read is told exactly, and what repl
   const keys = { 'unclean.leader.election.enable': 'true', 'min.insync.replicas': '1' };
   await admin.createTopic({ name: topic, partitions: 1, replicationFactor: 2, config: keys });
   const described = async () => (await admin.describeTopics([topic]))[0]!.partitions[0]!;
-  const { leader, replicas } = await vi.waitFor(described, { timeout: 20_000 });
+  const { leader, replicas } = await vi.waitFor(described, { timeout: 90_000 });
   const follower = replicas.find((id) => id !== leader)!;
   const publisher = await openPublisher(config, { stallMs: 5000, deliveryTimeoutMs: 90_000 });
   const send = (name: string, count: number): Promise<void> => {
@@ -77,9 +77,9 @@ test('a log that was cut back under what was read is told exactly, and what repl
 
   await send('both', 5);
   await tellBroker(follower, 'SIGSTOP');
-  await vi.waitFor(async () => expect((await described()).isr).toEqual([leader]), { timeout: 60_000, interval: 500 });
+  await vi.waitFor(async () => expect((await described()).isr).toEqual([leader]), { timeout: 120_000, interval: 500 });
   await send('one', 5);
-  await vi.waitFor(() => expect(position).toBe(10n), { timeout: 20_000 });
+  await vi.waitFor(() => expect(position).toBe(10n), { timeout: 90_000 });
   // The only one that has offsets 5 to 9 falls silent, and the other one leads without them.
   await tellBroker(leader, 'SIGSTOP');
   await tellBroker(follower, 'SIGCONT');

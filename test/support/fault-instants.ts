@@ -25,7 +25,7 @@ export async function whileRunning(
   consumers: readonly Running[],
   what: string,
   holds: () => Promise<boolean>,
-  timeoutMs = 60_000,
+  timeoutMs = 120_000,
 ): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   const over = Promise.race(

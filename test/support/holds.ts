@@ -47,7 +47,7 @@ export class Holds {
         );
         return rows.length >= atLeast && rows.map(({ pid }) => pid);
       },
-      { timeout: 30_000, interval: 10 },
+      { timeout: 90_000, interval: 10 },
     );
   }
 
@@ -68,7 +68,7 @@ export class Holds {
 
   /** Resolves when the server has ended what killed processes of kpipe left behind. */
   async backendsGone(): Promise<void> {
-    await vi.waitUntil(async () => (await this.#backends('true')) === 0, { timeout: 30_000, interval: 10 });
+    await vi.waitUntil(async () => (await this.#backends('true')) === 0, { timeout: 90_000, interval: 10 });
   }
 
   /** Whether this process of kpipe waits for a lock that another transaction has. */
@@ -79,7 +79,7 @@ export class Holds {
 
   /** Resolves when it does. */
   async blocked(pid: number): Promise<void> {
-    await vi.waitUntil(() => this.isBlocked(pid), { timeout: 30_000, interval: 10 });
+    await vi.waitUntil(() => this.isBlocked(pid), { timeout: 90_000, interval: 10 });
   }
 
   async #backends(condition: string): Promise<number> {

@@ -62,7 +62,7 @@ export class TopicReader {
   async caughtUp(): Promise<void> {
     const ends = await this.#admin.fetchTopicOffsets(this.#topic);
     await vi.waitUntil(() => ends.every(({ partition, high }) => (this.#read.get(partition) ?? 0n) >= BigInt(high)), {
-      timeout: 30_000,
+      timeout: 90_000,
       interval: 20,
     });
   }
