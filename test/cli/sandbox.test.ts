@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 
 import type { SandboxStatus } from '../../src/lib/sandbox/types.ts';
 import { kpipe } from '../support/run-kpipe.ts';
@@ -25,13 +25,19 @@ describe('kpipe sandbox', () => {
     const { sandboxDirectory } = inject('servers');
     const env = { ...process.env, KPIPE_SANDBOX_DIR: sandboxDirectory };
 
-    const table = await kpipe(['sandbox', 'status', '--check'], { env });
-    const json = await kpipe(['sandbox', 'status', '--json'], { env });
-
-    expect(table).toMatchObject({ code: 0, stderr: '' });
-    expect(table.stdout).toMatch(/^postgres-replica1\s+ready\s+127\.0\.0\.1:\d+/m);
-    const status = JSON.parse(json.stdout) as SandboxStatus;
-    expect(status).toMatchObject({ state: 'up', brokers: 3, directory: sandboxDirectory });
+    // On a machine that is busy a server may miss a probe.
+    const status = await vi.waitFor(
+      async () => {
+        const table = await kpipe(['sandbox', 'status', '--check'], { env });
+        const json = await kpipe(['sandbox', 'status', '--json'], { env });
+        expect(table).toMatchObject({ code: 0, stderr: '' });
+        expect(table.stdout).toMatch(/^postgres-replica1\s+ready\s+127\.0\.0\.1:\d+/m);
+        const seen = JSON.parse(json.stdout) as SandboxStatus;
+        expect(seen).toMatchObject({ state: 'up', brokers: 3, directory: sandboxDirectory });
+        return seen;
+      },
+      { timeout: 150_000, interval: 500 },
+    );
     expect(status.servers.map((server) => server.name).slice(0, 3)).toEqual(['kafka-1', 'kafka-2', 'kafka-3']);
   });
 
