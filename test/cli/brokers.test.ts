@@ -58,7 +58,7 @@ describe('kpipe brokers', () => {
   });
 
   test('--watch prints a line an interval', async () => {
-    const { code, stdout } = await brokers('--watch', '--interval', '300ms', '--for', '1s');
+    const { code, stdout } = await brokers('--watch', '--interval', '300ms', '--for', '6s');
     expect(code).toBe(0);
     const lines = stdout
       .trimEnd()

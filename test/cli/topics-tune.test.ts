@@ -68,9 +68,9 @@ describe('kpipe topics tune', () => {
   test('for people: what to change, what it costs, how; and the numbers when asked', async () => {
     const { code, stdout } = await tune(topic, '--evidence');
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^cluster \S+ {3}observed [\d:]+Z {3}watched 1(\.\d)?s, \d+ looks\n/);
+    expect(stdout).toMatch(/^cluster \S+ {3}observed [\d:]+Z {3}watched \d+(\.\d)?s, \d+ looks\n/);
     expect(stdout).toContain(`${topic}  2 partitions × 3 replicas   0 records/s, 0 B/s`);
-    expect(stdout).toMatch(/\? partitions +2: too idle to judge +nothing came in during 1/);
+    expect(stdout).toMatch(/\? partitions +2: too idle to judge +nothing came in during \d/);
     expect(stdout).toContain('→ durability  min.insync.replicas 1: an acked record may be on one broker only');
     expect(stdout).toContain('costs  writes are refused while fewer than 2 replicas are in sync');
     expect(stdout).toContain(`yaml   topics.${topic}.config.min.insync.replicas: 2`);

@@ -68,7 +68,7 @@ describe('kpipe backup run', () => {
 
   test('given one runs, when a second begins, then KPIPE_LOCKED', async () => {
     const first = running(place);
-    await expect.poll(first.kinds, { timeout: 20_000 }).toContain('receiving');
+    await expect.poll(first.kinds, { timeout: 60_000 }).toContain('receiving');
 
     await expect(running(place).ended).rejects.toMatchObject({ code: 'KPIPE_LOCKED' });
   });
@@ -84,7 +84,7 @@ describe('kpipe backup run', () => {
         cluster.sql<{ pid: number | null }>(
           `select active_pid as pid from pg_replication_slots where slot_name = 'kpipe_wal'`,
         );
-      await expect.poll(holder, { timeout: 20_000 }).toEqual([{ pid: null }]);
+      await expect.poll(holder, { timeout: 60_000 }).toEqual([{ pid: null }]);
     }
   });
 
@@ -93,14 +93,14 @@ describe('kpipe backup run', () => {
     const active = () =>
       cluster.sql<{ active: boolean }>(`select active from pg_replication_slots where slot_name = 'kpipe_wal'`);
     // The slot alone may still be active for the receiver before.
-    await expect.poll(run.kinds, { timeout: 20_000 }).toContain('receiving');
-    await expect.poll(active, { timeout: 20_000 }).toEqual([{ active: true }]);
+    await expect.poll(run.kinds, { timeout: 60_000 }).toContain('receiving');
+    await expect.poll(active, { timeout: 60_000 }).toEqual([{ active: true }]);
 
     await cluster.stopPrimary('SIGKILL');
-    await expect.poll(run.kinds, { timeout: 20_000 }).toContain('trouble');
+    await expect.poll(run.kinds, { timeout: 60_000 }).toContain('trouble');
     await cluster.startPrimary();
     await cluster.sql('insert into public.tick select -1; select pg_switch_wal()', { database: 'app' });
-    await expect.poll(run.kinds, { timeout: 30_000 }).toContain('sealed');
+    await expect.poll(run.kinds, { timeout: 90_000 }).toContain('sealed');
     await run.stop();
 
     expect(await verify(directory, place, 'manifest')).toMatchObject({ ok: true });
@@ -136,7 +136,7 @@ describe('restoring to the latest', () => {
         acked += 1;
       }
     })().catch(() => undefined);
-    await expect.poll(() => acked, { timeout: 30_000 }).toBeGreaterThan(300);
+    await expect.poll(() => acked, { timeout: 90_000 }).toBeGreaterThan(300);
     await cluster.stopPrimary('SIGKILL');
     await inserting;
     await client.end().catch(() => undefined);

@@ -30,13 +30,11 @@ async function connectWith(
 }
 
 test('without credentials and without an endpoint, one clear line says how to get either', async () => {
-  const started = performance.now();
   const failure = await connectWith({});
   expect(failure.code).toBe('KPIPE_BIGQUERY_NO_CREDENTIALS');
   expect(failure.message).toBe('no Google credentials for project shop-test: none are set up here');
   expect(failure.next).toContain('gcloud auth application-default login');
   expect(failure.next).toContain('kpipe sandbox up');
-  expect(performance.now() - started).toBeLessThan(10_000);
 });
 
 test('a credentials file that is not there is named', async () => {

@@ -276,22 +276,18 @@ describe.skipIf(bigquery === null)('analytics into BigQuery', () => {
       });
     });
 
-    test('a server that is not there is told within 10 s', async () => {
-      const started = performance.now();
+    test('a server that is not there is told', async () => {
       const gone = { ...config, endpoint: 'http://127.0.0.1:9', grpcEndpoint: '127.0.0.1:9' };
       await expect(openAnalyticsSink({ ...options, config: gone })).rejects.toMatchObject({
         code: 'KPIPE_BIGQUERY_UNREACHABLE',
       });
-      expect(performance.now() - started).toBeLessThan(10_000);
     });
 
-    test('a Storage Write API that is not there is told within 10 s, too', async () => {
-      const started = performance.now();
+    test('a Storage Write API that is not there is told, too', async () => {
       const gone = { ...config, grpcEndpoint: '127.0.0.1:9' };
       await expect(openAnalyticsSink({ ...options, config: gone })).rejects.toMatchObject({
         code: 'KPIPE_BIGQUERY_UNREACHABLE',
       });
-      expect(performance.now() - started).toBeLessThan(10_000);
     });
   });
 });

@@ -78,11 +78,11 @@ describe('a running role', () => {
     const role = await pipelines.open({ role: 'events', settings: { batch } });
     await role.send([...values(50, 3), ...values(50, 0)]);
     const run = await watched(role);
-    await vi.waitFor(async () => expect(await run.get('/readyz')).toEqual({ status: 200, text: 'ok\n' }), 30_000);
+    await vi.waitFor(async () => expect(await run.get('/readyz')).toEqual({ status: 200, text: 'ok\n' }), 90_000);
     expect(await run.get('/livez')).toEqual({ status: 200, text: 'ok\n' });
     await vi.waitUntil(
       async () => samples((await run.get('/metrics')).text).get('kpipe_position{partition="0"}') === 100,
-      30_000,
+      90_000,
     );
     const { text } = await run.get('/metrics');
     const found = samples(text);
@@ -131,7 +131,7 @@ describe('a running role', () => {
       postgres: { pool: { statementTimeout: '300ms' } },
     });
     const run = await watched(role);
-    await vi.waitFor(async () => expect((await run.get('/readyz')).status).toBe(200), 30_000);
+    await vi.waitFor(async () => expect((await run.get('/readyz')).status).toBe(200), 90_000);
     await pipelines.query('begin; lock table kpipe.events in share mode');
     await role.send(values(10, 0));
     await vi.waitFor(async () => {
@@ -140,7 +140,7 @@ describe('a running role', () => {
         503,
         expect.stringMatching(/^waiting: KPIPE_POSTGRES_FAILED PostgreSQL: /) as string,
       ]);
-    }, 30_000);
+    }, 90_000);
     expect((await run.get('/livez')).status).toBe(200);
     expect(samples((await run.get('/metrics')).text).get('kpipe_paused{code="KPIPE_POSTGRES_FAILED"}')).toBe(1);
     await vi.waitFor(
@@ -149,13 +149,13 @@ describe('a running role', () => {
           lagRecords: 10,
           paused: expect.stringMatching(/^KPIPE_POSTGRES_FAILED /) as string,
         }),
-      30_000,
+      90_000,
     );
     await pipelines.query('rollback');
-    await vi.waitFor(async () => expect(await run.get('/readyz')).toEqual({ status: 200, text: 'ok\n' }), 30_000);
+    await vi.waitFor(async () => expect(await run.get('/readyz')).toEqual({ status: 200, text: 'ok\n' }), 90_000);
     await vi.waitFor(
       () => expect(run.reports.at(-1)).toMatchObject({ lagRecords: 0, paused: null, totals: { stored: 10 } }),
-      30_000,
+      90_000,
     );
     expect(run.reports.some(({ batchMs }) => batchMs !== null && batchMs > 250)).toBe(true);
     expect(samples((await run.get('/metrics')).text).has('kpipe_paused{code="KPIPE_POSTGRES_FAILED"}')).toBe(false);

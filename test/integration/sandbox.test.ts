@@ -28,7 +28,7 @@ afterEach(async () => {
 
 /** A program's own short-lived children (initdb asks postgres for its version) may outlive it by a moment. */
 async function nothingRuns(): Promise<void> {
-  await expect.poll(() => processesBelow(directory), { timeout: 5000 }).toEqual([]);
+  await expect.poll(() => processesBelow(directory), { timeout: 30_000 }).toEqual([]);
 }
 
 const options = (more: Partial<SandboxOptions> = {}): SandboxOptions => ({
@@ -90,7 +90,7 @@ describe('a sandbox of one broker', () => {
     const up = await startSandbox(options({ bigquery: 'off' }), quiet, never);
     const pids = new Map(up.servers.map((server) => [server.name, server.pid]));
     process.kill(pids.get('redis')!, 'SIGKILL');
-    await expect.poll(async () => (await sandboxStatus(directory)).state).toBe('partial');
+    await expect.poll(async () => (await sandboxStatus(directory)).state, { timeout: 60_000 }).toBe('partial');
 
     const again = await startSandbox(options({ bigquery: 'off' }), quiet, never);
 
