@@ -1,10 +1,12 @@
 import kafkajs from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 
+import { loadConfig } from '../../src/lib/config/load.ts';
 import type { GateReport } from '../../src/lib/health/gate.ts';
 import { pipelineDirectory } from '../support/pipeline-file.ts';
 import { kpipe } from '../support/run-kpipe.ts';
 import { uniqueTopic } from '../support/servers.ts';
+import { topicsEverywhere } from '../support/topics-everywhere.ts';
 
 const servers = inject('servers');
 const directory = pipelineDirectory();
@@ -98,6 +100,7 @@ describe('kpipe check lag', () => {
       topics: [{ topic, numPartitions: 1, replicationFactor: 1, configEntries }],
       waitForLeaders: true,
     });
+    await topicsEverywhere(loadConfig({ file: servers.config, cwd: '/', env: process.env }).kafka, [topic]);
     const producer = kafka.producer();
     await producer.connect();
     const timestamp = String(Date.now() - 20 * hourMs);

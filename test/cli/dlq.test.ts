@@ -17,6 +17,7 @@ import { deadLetterOffice } from '../../src/lib/runtime/bury.ts';
 import { pipelineDirectory } from '../support/pipeline-file.ts';
 import { kpipe, root, runProgram, type Ended } from '../support/run-kpipe.ts';
 import { createDatabase, uniqueTopic } from '../support/servers.ts';
+import { ownValuesEverywhere, topicsEverywhere } from '../support/topics-everywhere.ts';
 
 const servers = inject('servers');
 const directory = pipelineDirectory();
@@ -48,7 +49,7 @@ async function newTopic(
 ): Promise<string> {
   made.push(name);
   await admin.createTopic({ name, partitions, replicationFactor: 1, config });
-  await vi.waitFor(async () => expect((await admin.describeTopics([name]))[0]?.partitions).toHaveLength(partitions));
+  await topicsEverywhere(kafka, [name]);
   return name;
 }
 
@@ -471,7 +472,8 @@ describe('what does not fit, what is not there, what is hostile', () => {
     expect([(await run(of, 'dlq', 'list', 'events')).code, (await list(of)).deadLetters]).toEqual([0, []]);
     expect((await redrive(of, '--yes')).report).toMatchObject({ planned: 0, redriven: [] });
     await admin.deleteTopic(of.dlq);
-    await vi.waitFor(async () => expect((await list(of)).missingTopics).toEqual([of.dlq]), { timeout: 10_000 });
+    await ownValuesEverywhere(kafka, of.dlq, null);
+    expect((await list(of)).missingTopics).toEqual([of.dlq]);
     expect((await redrive(of, '--yes')).code).toBe(0);
     expect((await run(of, 'dlq', 'purge', 'events', '--all', '--yes')).code).toBe(0);
     expect((await run(of, 'dlq', 'show', 'events', `${of.topic}/0@0`)).code).toBe(2);

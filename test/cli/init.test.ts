@@ -11,6 +11,7 @@ import { withKafkaAdmin } from '../../src/lib/kafka/admin.ts';
 import { pipelineDirectory } from '../support/pipeline-file.ts';
 import { kpipe, type Ended } from '../support/run-kpipe.ts';
 import { uniqueTopic } from '../support/servers.ts';
+import { topicsEverywhere } from '../support/topics-everywhere.ts';
 
 const servers = inject('servers');
 const directory = pipelineDirectory();
@@ -51,7 +52,7 @@ describe('init', () => {
       });
       try {
         const file = join(directory.path, 'live.yaml');
-        await expect.poll(async () => (await admin.describeTopics([topic])).length, { timeout: 10_000 }).toBe(1);
+        await topicsEverywhere(kafka, [topic]);
         const written = await run('init', '--from-cluster', '--brokers', servers.brokers.join(','), '-c', file);
         expect(written).toMatchObject({ code: 0 });
         expect(loadConfig({ file, cwd: '/', env: {} }).topics[topic]).toEqual({

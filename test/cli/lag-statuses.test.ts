@@ -3,10 +3,12 @@ import { createInterface } from 'node:readline';
 import kafkajs, { type Consumer } from 'kafkajs';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 
+import { loadConfig } from '../../src/lib/config/load.ts';
 import type { CheckedLagReport } from '../../src/lib/offsets/look.ts';
 import { describedPartitions } from '../support/kafka-tools.ts';
 import { kpipe, root, runProgram } from '../support/run-kpipe.ts';
 import { uniqueTopic } from '../support/servers.ts';
+import { topicsEverywhere } from '../support/topics-everywhere.ts';
 
 /**
  * Each status of `kpipe lag` by a group that behaves so, and then its figures beside kafka-consumer-groups: with nothing
@@ -58,6 +60,10 @@ beforeAll(async () => {
     waitForLeaders: true,
     topics: behaviours.map((behaviour) => ({ topic: topicOf(behaviour), numPartitions: 1, replicationFactor: 1 })),
   });
+  await topicsEverywhere(
+    loadConfig({ file: servers.config, cwd: '/', env: process.env }).kafka,
+    behaviours.map(topicOf),
+  );
   await Promise.all(behaviours.map((behaviour) => produce(behaviour, first)));
 });
 

@@ -4,9 +4,11 @@ import { createServer, type AddressInfo } from 'node:net';
 import kafkajs from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 
+import { loadConfig } from '../../src/lib/config/load.ts';
 import { familyNames } from '../../src/lib/metrics/families.ts';
 import { kpipe, root, runProgram } from '../support/run-kpipe.ts';
 import { uniqueTopic } from '../support/servers.ts';
+import { topicsEverywhere } from '../support/topics-everywhere.ts';
 
 const servers = inject('servers');
 const kafka = new kafkajs.Kafka({
@@ -22,6 +24,7 @@ const group = uniqueTopic('metrics-serve-group');
 beforeAll(async () => {
   await admin.connect();
   await admin.createTopics({ topics: [{ topic, numPartitions: 2, replicationFactor: 1 }], waitForLeaders: true });
+  await topicsEverywhere(loadConfig({ file: servers.config, cwd: '/', env: process.env }).kafka, [topic]);
   const producer = kafka.producer();
   await producer.connect();
   const messages = Array.from({ length: 40 }, (_, index) => ({ value: `record ${index}`, partition: index % 2 }));

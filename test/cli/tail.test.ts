@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 
 import type { TailReport } from '../../src/lib/tail/document.ts';
 import { loadConfig } from '../../src/lib/config/load.ts';
@@ -8,6 +8,7 @@ import type { OutgoingRecord } from '../../src/lib/ports.ts';
 import { pipelineDirectory } from '../support/pipeline-file.ts';
 import { kpipe, root, runProgram, type Ended, type Running } from '../support/run-kpipe.ts';
 import { uniqueTopic } from '../support/servers.ts';
+import { topicsEverywhere } from '../support/topics-everywhere.ts';
 
 const servers = inject('servers');
 const directory = pipelineDirectory();
@@ -47,7 +48,7 @@ afterAll(async () => {
 async function newTopic(name: string, partitions: number): Promise<string> {
   made.push(name);
   await admin.createTopic({ name, partitions, replicationFactor: 1, config: {} });
-  await vi.waitFor(async () => expect((await admin.describeTopics([name]))[0]?.partitions).toHaveLength(partitions));
+  await topicsEverywhere(kafka, [name]);
   return name;
 }
 

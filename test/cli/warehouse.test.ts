@@ -11,6 +11,7 @@ import { resultOf } from '../support/consume-result.ts';
 import { pipelineDirectory } from '../support/pipeline-file.ts';
 import { kpipe, root, runProgram, type Ended, type Running } from '../support/run-kpipe.ts';
 import { uniqueTopic } from '../support/servers.ts';
+import { topicsEverywhere } from '../support/topics-everywhere.ts';
 
 const servers = inject('servers');
 const { bigquery } = servers;
@@ -178,6 +179,7 @@ describe.skipIf(bigquery === null)('warehouse', () => {
     for (const topic of [own, `${own}.dlq`]) {
       await admin.createTopic({ name: topic, partitions: 1, replicationFactor: 1, config: {} });
     }
+    await topicsEverywhere(kafka, [own, `${own}.dlq`]);
     const publisher = await openPublisher(kafka);
     const event = (id: number, data: string) => ({
       key: null,

@@ -8,6 +8,7 @@ import { GroupMember } from '../../src/lib/kafka/group/group-member.ts';
 import { coordinator } from '../../src/lib/kafka/group-requests.ts';
 import { AssignmentLostError, type Assignment, type ClusterAdmin } from '../../src/lib/ports.ts';
 import { uniqueTopic } from '../support/servers.ts';
+import { topicsEverywhere } from '../support/topics-everywhere.ts';
 
 const { brokers } = inject('servers');
 const protocols = ['classic', 'consumer'] as const;
@@ -24,6 +25,7 @@ beforeAll(async () => {
   admin = await openKafkaAdmin(kafka({}));
   topic = uniqueTopic('group-member');
   await admin.createTopic({ name: topic, partitions, replicationFactor: Math.min(3, brokers.length), config: {} });
+  await topicsEverywhere(kafka({}), [topic]);
 });
 
 afterAll(async () => {
@@ -65,7 +67,7 @@ class Member {
   static async join(name: string, events: string[], setting: Setting): Promise<Member> {
     const { group, protocol, instanceId } = setting;
     const notices: string[] = [];
-    const { sessionTimeout = '6s' } = setting;
+    const { sessionTimeout = '30s' } = setting;
     const member = await GroupMember.open(kafka({ protocol }, { sessionTimeout }), {
       topic: setting.topic ?? topic,
       group,
@@ -139,7 +141,7 @@ async function shared(...members: readonly Member[]): Promise<void> {
       const loads = members.map(({ held }) => held.length);
       expect(Math.max(...loads) - Math.min(...loads)).toBeLessThanOrEqual(1);
     },
-    { timeout: 30_000, interval: 20 },
+    { timeout: 90_000, interval: 20 },
   );
 }
 
@@ -157,7 +159,7 @@ describe.each(protocols)('members of a %s group', (protocol) => {
     const drained = Promise.withResolvers<void>();
     a.drained = drained.promise;
     const b = await Member.join('b', events, { group, protocol });
-    await vi.waitFor(() => expect(events.filter((line) => line.startsWith('a revoking'))).toHaveLength(3), 20_000);
+    await vi.waitFor(() => expect(events.filter((line) => line.startsWith('a revoking'))).toHaveLength(3), 60_000);
     // While it drains it is a member with rights: it commits what it had in hand, and nobody has it yet.
     const moving = [0, 1, 2, 3, 4, 5].filter((partition) => a.count('revoking', partition) === 1);
     await a.assignments.get(moving[0]!)!.commit(42n, 'in hand');
@@ -217,7 +219,7 @@ describe.each(protocols)('members of a %s group', (protocol) => {
     await shared(a);
     const first = [...a.assignments.values()];
     await evict(group);
-    await vi.waitFor(() => expect(first.every(({ active }) => !active)).toBe(true), 20_000);
+    await vi.waitFor(() => expect(first.every(({ active }) => !active)).toBe(true), 60_000);
     await shared(a);
     for (const partition of a.held) {
       expect(a.count('revoking', partition)).toBe(1);
@@ -238,7 +240,7 @@ describe.each(protocols)('members of a %s group', (protocol) => {
     const before = [...events];
     await b.stop();
     const again = await Member.join('again', events, { group, protocol, instanceId: 'host-b' });
-    await vi.waitFor(() => expect(again.held).toEqual(had), 20_000);
+    await vi.waitFor(() => expect(again.held).toEqual(had), 60_000);
     expect(events.slice(before.length)).toEqual(
       expect.arrayContaining(had.map((partition) => `again reading ${partition}`)),
     );
@@ -250,9 +252,10 @@ describe.each(protocols)('members of a %s group', (protocol) => {
     const group = uniqueTopic('group');
     const growing = uniqueTopic('growing');
     await admin.createTopic({ name: growing, partitions: 2, replicationFactor: 1, config: {} });
+    await topicsEverywhere(kafka({}), [growing]);
     onTestFinished(() => admin.deleteTopic(growing));
     const a = await Member.join('a', [], { group, protocol, topic: growing });
-    await vi.waitFor(() => expect(a.held).toEqual([0, 1]), 20_000);
+    await vi.waitFor(() => expect(a.held).toEqual([0, 1]), 60_000);
     await admin.createPartitions(growing, 4);
     await vi.waitFor(() => expect(a.held).toEqual([0, 1, 2, 3]), 60_000);
     expect(a.count('assigned', 0)).toBe(1);
@@ -262,8 +265,9 @@ describe.each(protocols)('members of a %s group', (protocol) => {
     const group = uniqueTopic('group');
     const doomed = uniqueTopic('doomed');
     await admin.createTopic({ name: doomed, partitions: 1, replicationFactor: 1, config: {} });
+    await topicsEverywhere(kafka({}), [doomed]);
     const a = await Member.join('a', [], { group, protocol, topic: doomed });
-    await vi.waitFor(() => expect(a.held).toEqual([0]), 20_000);
+    await vi.waitFor(() => expect(a.held).toEqual([0]), 60_000);
     await admin.deleteTopic(doomed);
     await a.ended;
     expect(a.error).toMatchObject({ code: 'KPIPE_TOPIC_MISSING' });
@@ -317,7 +321,7 @@ describe('one instance id, two processes', () => {
     const a = await Member.join('a', [], { group, protocol: 'consumer', instanceId: 'same' });
     await shared(a);
     const b = await Member.join('b', [], { group, protocol: 'consumer', instanceId: 'same' });
-    await vi.waitFor(() => expect(b.notices).toEqual([expect.stringContaining('instance id same')]), 20_000);
+    await vi.waitFor(() => expect(b.notices).toEqual([expect.stringContaining('instance id same')]), 60_000);
     expect(a.held).toHaveLength(partitions);
     await a.stop();
     await shared(b);
@@ -378,7 +382,7 @@ describe('which protocol', () => {
     await consumer.run({ eachMessage: () => Promise.resolve() });
     await vi.waitFor(
       async () => expect((await admin.describeGroup(group)).members[0]?.assignment).toHaveLength(partitions),
-      20_000,
+      60_000,
     );
     const a = await Member.join('a', [], { group, protocol: 'auto' });
     await a.ended;
@@ -393,12 +397,12 @@ describe('a process that stands still for longer than a session', () => {
   test('loses everything, hears so, and joins again', async () => {
     const group = uniqueTopic('group');
     const events: string[] = [];
-    const a = await Member.join('a', events, { group, protocol: 'classic' });
+    const a = await Member.join('a', events, { group, protocol: 'classic', sessionTimeout: '6s' });
     await shared(a);
     const first = [...a.assignments.values()];
     // The event loop stands; the broker's clock goes on.
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 8000);
-    await vi.waitFor(() => expect(first.every(({ active }) => !active)).toBe(true), 20_000);
+    await vi.waitFor(() => expect(first.every(({ active }) => !active)).toBe(true), 60_000);
     await shared(a);
     expect(a.joined).toBe(2);
     await a.assignments.get(3)!.commit(9n);

@@ -21,7 +21,7 @@ let lab: SourceLab;
 const topics = { open: '', unreadable: '', hidden: '' };
 
 beforeAll(async () => {
-  lab = await vi.waitFor(() => SourceLab.open('classic', [broker.address]), { timeout: 60_000, interval: 500 });
+  lab = await vi.waitFor(() => SourceLab.open('classic', [broker.address]), { timeout: 150_000, interval: 500 });
   topics.open = await topicWith(5);
   topics.unreadable = await topicWith(5);
   topics.hidden = await topicWith(5);
@@ -40,7 +40,7 @@ async function topicWith(records: number): Promise<string> {
 async function groupAt(...positions: readonly (readonly [topic: string, offset: bigint])[]): Promise<string> {
   const group = uniqueTopic('lag-rights');
   const commits = positions.map(([topic, offset]) => ({ topic, partition: 0, offset }));
-  await vi.waitFor(() => admin.commitOffsets(group, commits), { timeout: 30_000, interval: 200 });
+  await vi.waitFor(() => admin.commitOffsets(group, commits), { timeout: 60_000, interval: 200 });
   return group;
 }
 

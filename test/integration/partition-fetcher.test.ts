@@ -8,6 +8,7 @@ import { PartitionFetcher, type FetchOptions } from '../../src/lib/kafka/fetch/p
 import { createKafkaJs } from '../../src/lib/kafka/kafkajs.ts';
 import type { FetchedBatch } from '../../src/lib/ports.ts';
 import { uniqueTopic } from '../support/servers.ts';
+import { topicsEverywhere } from '../support/topics-everywhere.ts';
 
 const { brokers } = inject('servers');
 const { kafka: config } = parseConfig(JSON.stringify({ pipeline: 'test', kafka: { brokers } }), '/x/kpipe.yaml', {});
@@ -20,16 +21,13 @@ const fetchers: PartitionFetcher[] = [];
 
 /** Long enough that nobody who had to wait for it would be done in time. */
 const never = 100_000;
-const soon = { timeout: 20_000, interval: 10 };
+const soon = { timeout: 60_000, interval: 10 };
 
 async function newTopic(partitions = 1, keys: Readonly<Record<string, string>> = {}, replicas = 1): Promise<string> {
   const name = uniqueTopic('fetcher');
   topics.push(name);
   await admin.createTopic({ name, partitions, replicationFactor: replicas, config: keys });
-  await vi.waitFor(
-    async () => expect((await admin.describeTopics([name]))[0]?.partitions).toHaveLength(partitions),
-    soon,
-  );
+  await topicsEverywhere(config, [name]);
   return name;
 }
 

@@ -3,7 +3,7 @@ import kafkajs, { type Admin, type Producer } from 'kafkajs';
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 
-import { parseConfig, type Config } from '../../src/lib/config/load.ts';
+import { loadConfig, parseConfig, type Config } from '../../src/lib/config/load.ts';
 import type { RoleName } from '../../src/lib/config/schema.ts';
 import { migrate } from '../../src/lib/postgres/migrate.ts';
 import { openPool } from '../../src/lib/postgres/pool.ts';
@@ -13,8 +13,10 @@ import { consumeRole, type ConsumeOptions } from '../../src/lib/roles/consume.ts
 import { drainingQuietly } from '../support/consume-options.ts';
 import type { RunResult } from '../../src/lib/runtime/run-role.ts';
 import { createDatabase, uniqueTopic } from '../support/servers.ts';
+import { ownValuesEverywhere, topicsEverywhere } from '../support/topics-everywhere.ts';
 
 const servers = inject('servers');
+const { kafka: kafkaConfig } = loadConfig({ file: servers.config, cwd: '/', env: process.env });
 const database = await createDatabase();
 const { Kafka, logLevel } = kafkajs;
 // A topic that was just made is not known to every broker yet; under NODE_ENV=test kafkajs hardly tries again by itself.
@@ -105,6 +107,10 @@ async function makeTopics(...topics: (readonly [string, number])[]): Promise<voi
     topics: topics.map(([topic, numPartitions]) => ({ topic, numPartitions, replicationFactor })),
     waitForLeaders: true,
   });
+  await topicsEverywhere(
+    kafkaConfig,
+    topics.map(([topic]) => topic),
+  );
 }
 
 interface Made {
@@ -175,7 +181,7 @@ async function readAll(topic: string): Promise<{ value: string | null; headers: 
       return Promise.resolve();
     },
   });
-  await vi.waitFor(() => expect(found).toHaveLength(wanted), 30_000);
+  await vi.waitFor(() => expect(found).toHaveLength(wanted), 90_000);
   await consumer.disconnect();
   return found;
 }
@@ -258,7 +264,7 @@ describe('role events, until it is drained', () => {
     await transactional.disconnect();
     // An abort is answered before its marker is written.
     const end = 2n + 4n + 4n + 1n + 3n;
-    await vi.waitFor(async () => expect(await endOf(made.topic)).toEqual([end]), 10_000);
+    await vi.waitFor(async () => expect(await endOf(made.topic)).toEqual([end]), 60_000);
 
     const result = await consume(made);
     expect(await ids(made.topic)).toEqual(['e0', 'e1', 'e10', 'e11', 'e12', 'e30']);
@@ -397,9 +403,9 @@ describe('what the log has lost', () => {
     await send(made.topic, events(5));
     await consume(made);
     await admin.deleteTopics({ topics: [made.topic] });
-    await vi.waitFor(async () => expect(await admin.listTopics()).not.toContain(made.topic), 30_000);
-    await vi.waitFor(() => makeTopics([made.topic, 1]), 30_000);
-    await vi.waitFor(() => send(made.topic, events(3, 100)), 30_000);
+    await ownValuesEverywhere(kafkaConfig, made.topic, null);
+    await makeTopics([made.topic, 1]);
+    await vi.waitFor(() => send(made.topic, events(3, 100)), 60_000);
     await expect(consume(made)).rejects.toMatchObject({ code: 'KPIPE_TOPIC_RECREATED', exitCode: 1 });
     expect(await ids(made.topic)).toHaveLength(5);
     const result = await consume(made, { acceptRecreated: true });

@@ -609,7 +609,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       await Promise.all([one.source.stop(), one.source.stop()]);
       await one.source.stop();
       expect(await one.ended).toEqual({ kind: 'done' });
-      await two.until('all partitions', () => two.held.length === 4, 15_000);
+      await two.until('all partitions', () => two.held.length === 4, 40_000);
     });
 
     test('is left by a member that stops before it has joined', async () => {
@@ -618,7 +618,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
       await one.source.stop();
       expect(await one.ended).toEqual({ kind: 'done' });
       const two = await trial.join({ kafka: { sessionTimeout: '45s' } });
-      await two.until('all partitions', () => two.held.length === 2, 15_000);
+      await two.until('all partitions', () => two.held.length === 2, 40_000);
     });
   });
 
@@ -781,7 +781,7 @@ describe.each(sourceKinds)('source %s', (kind) => {
     beforeAll(async () => {
       // It was started long ago, and may still be on its way.
       const { address } = await guardedBroker;
-      guarded = await vi.waitFor(() => SourceLab.open(kind, [address]), { timeout: 60_000, interval: 500 });
+      guarded = await vi.waitFor(() => SourceLab.open(kind, [address]), { timeout: 150_000, interval: 500 });
     });
     afterEach(async () => {
       expect(await guarded.endTrials()).toEqual([]);

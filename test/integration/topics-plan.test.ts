@@ -1,6 +1,6 @@
 import { Producer, stringSerializers } from '@platformatic/kafka';
 import kafkajs from 'kafkajs';
-import { afterAll, expect, inject, test, vi } from 'vitest';
+import { afterAll, expect, inject, test } from 'vitest';
 
 import { parseConfig } from '../../src/lib/config/load.ts';
 import { openKafkaAdmin } from '../../src/lib/kafka/admin.ts';
@@ -13,6 +13,7 @@ import type { EvidenceSources } from '../../src/lib/topics/evidence.ts';
 import { keyMoves } from '../../src/lib/topics/key-moves.ts';
 import { formatGibi } from '../../src/lib/topics/risks.ts';
 import { uniqueTopic } from '../support/servers.ts';
+import { topicsEverywhere } from '../support/topics-everywhere.ts';
 
 const servers = inject('servers');
 const topic = uniqueTopic('expiry');
@@ -51,7 +52,7 @@ test('a shorter retention is shown with the records that expire and those that a
     replicationFactor: 1,
     config: { 'retention.ms': String(7 * dayMs) },
   });
-  await vi.waitFor(async () => expect(await admin.describeTopics([topic])).toHaveLength(1), { timeout: 10_000 });
+  await topicsEverywhere(declared('7d').kafka, [topic]);
   const producer = new Producer({
     clientId: 'test',
     bootstrapBrokers: [...servers.brokers],
@@ -123,7 +124,7 @@ test('keys are sampled from the newest records of every partition', async () => 
   const keyed = uniqueTopic('keys');
   await admin.createTopic({ name: keyed, partitions: 3, replicationFactor: 1, config: {} });
   try {
-    await vi.waitFor(async () => expect(await admin.describeTopics([keyed])).toHaveLength(1), { timeout: 20_000 });
+    await topicsEverywhere(declared('7d').kafka, [keyed]);
     const publisher = await openPublisher(declared('7d').kafka, { clientId: keyed });
     const keys = Array.from({ length: 300 }, (_, index) => Buffer.from(`order-${index}`));
     const sent = keys.map((key) => ({ key, value: Buffer.from('x'), partition: partitionOfKey(key, 3) }));

@@ -1,4 +1,4 @@
-import { afterAll, expect, inject, test, vi } from 'vitest';
+import { afterAll, expect, inject, test } from 'vitest';
 
 import { loadConfig } from '../../src/lib/config/load.ts';
 import { openKafkaAdmin } from '../../src/lib/kafka/admin.ts';
@@ -7,6 +7,7 @@ import { RangeReader, stableRanges } from '../../src/lib/kafka/range-reader.ts';
 import { TransactionalWriter, WriteFailed, type AddressedRecord } from '../../src/lib/kafka/transactional-writer.ts';
 import { pipelineDirectory } from '../support/pipeline-file.ts';
 import { uniqueTopic } from '../support/servers.ts';
+import { topicsEverywhere } from '../support/topics-everywhere.ts';
 
 const servers = inject('servers');
 const file = pipelineDirectory().write(`pipeline: test\nkafka: {brokers: [${servers.brokers.join(', ')}]}\n`);
@@ -23,7 +24,7 @@ async function newTopic(): Promise<string> {
   const name = uniqueTopic('writer');
   made.push(name);
   await admin.createTopic({ name, partitions: 2, replicationFactor: 1, config: {} });
-  await vi.waitFor(async () => expect((await admin.describeTopics([name]))[0]?.partitions).toHaveLength(2));
+  await topicsEverywhere(kafka, [name]);
   return name;
 }
 

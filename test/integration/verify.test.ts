@@ -1,10 +1,11 @@
-import { describe, expect, inject, test } from 'vitest';
+import { describe, expect, inject, test, vi } from 'vitest';
 
 import type { OutgoingRecord } from '../../src/lib/ports.ts';
 import { openReplayPositions } from '../../src/lib/postgres/replay-positions.ts';
 import type { VerifyResult } from '../../src/lib/verify/verify.ts';
 import { verifyRole } from '../../src/lib/verify/verify-role.ts';
 import { rolePipelines, type RolePipeline } from '../support/role-pipeline.ts';
+import { topicsEverywhere } from '../support/topics-everywhere.ts';
 
 /** What a role has stored balances; each of the corruptions that can be made behind its back is found, with its offsets. */
 const pipelines = await rolePipelines();
@@ -129,6 +130,9 @@ describe('a role that did its work', () => {
       await transaction[outcome]();
     }
     await producer.disconnect();
+    // The end of a transaction is answered before its marker is written.
+    const endOf = async () => (await pipelines.admin.fetchTopicOffsets(role.topic)).map(({ high }) => high);
+    await vi.waitFor(async () => expect(await endOf()).toEqual(['6']), { timeout: 60_000, interval: 100 });
     await role.consume();
     expect(await verified(role, true)).toMatchObject({
       balanced: true,
@@ -250,9 +254,10 @@ describe('a corruption is found', () => {
           admin
             .createTopics({ topics: [{ topic: role.deadLetterTopic, numPartitions: 1 }], waitForLeaders: true })
             .catch(() => false),
-        { timeout: 30_000 },
+        { timeout: 60_000 },
       )
       .toBe(true);
+    await topicsEverywhere(role.config.kafka, [role.deadLetterTopic]);
     const producer = pipelines.kafka.producer();
     await producer.connect();
     await expect

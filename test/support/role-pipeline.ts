@@ -13,6 +13,7 @@ import { consumeRole, type ConsumeOptions } from '../../src/lib/roles/consume.ts
 import { drainingQuietly } from './consume-options.ts';
 import type { RunResult } from '../../src/lib/runtime/run-role.ts';
 import { createDatabase, uniqueTopic } from './servers.ts';
+import { topicsEverywhere } from './topics-everywhere.ts';
 
 export interface RolePipelineOptions {
   readonly role: RoleName;
@@ -123,6 +124,7 @@ export async function rolePipelines(): Promise<RolePipelines> {
       ),
       waitForLeaders: true,
     });
+    await topicsEverywhere(config.kafka, [topic, deadLetterTopic]);
     await migrated(config);
     const publisher = await openPublisher(config.kafka);
     publishers.push(publisher);
@@ -178,7 +180,7 @@ async function readTopic(
       return Promise.resolve();
     },
   });
-  await vi.waitUntil(() => found.length >= wanted, { timeout: 30_000, interval: 20 });
+  await vi.waitUntil(() => found.length >= wanted, { timeout: 90_000, interval: 20 });
   await consumer.disconnect();
   return found;
 }

@@ -11,6 +11,7 @@ import { ProcessMember } from './process-member.ts';
 import { encodeProduced, type Codec, type ProducedRecord } from './record-batches.ts';
 import { rawProduce } from './raw-produce.ts';
 import { uniqueTopic } from './servers.ts';
+import { seenEverywhere, topicsEverywhere } from './topics-everywhere.ts';
 import { kafkaConfig, kafkaSections, type KafkaSettings, type SourceKind } from './source-kinds.ts';
 import { Ledger, TestMember, type MemberOptions, type TimelineEntry } from './source-member.ts';
 
@@ -103,7 +104,7 @@ export class SourceLab {
   readonly admin: ClusterAdmin;
   readonly kafka: Kafka;
   /** Of the members that are started from now on. */
-  patienceMs = 30_000;
+  patienceMs = 90_000;
   /** What sources said to the operator. */
   readonly notices: string[] = [];
   readonly #producer: Producer;
@@ -165,7 +166,8 @@ export class SourceLab {
     this.#topics.push(name);
     const replicationFactor = Math.min(3, this.brokers.length);
     await this.admin.createTopic({ name, partitions, replicationFactor, config });
-    // It is there when every partition answers.
+    // It is there when every broker knows it and every partition answers.
+    await topicsEverywhere(this.config, [name]);
     await this.ends(name, partitions);
   }
 
@@ -188,7 +190,7 @@ export class SourceLab {
             return offset;
           });
       },
-      { timeout: 20_000, interval: 50 },
+      { timeout: 60_000, interval: 50 },
     );
   }
 
@@ -201,7 +203,7 @@ export class SourceLab {
           throw new Error(`${topic}-0 ends at ${found}, not at ${end}`);
         }
       },
-      { timeout: 20_000, interval: 50 },
+      { timeout: 60_000, interval: 50 },
     );
   }
 
@@ -247,7 +249,7 @@ export class SourceLab {
           throw new Error(`${topic} is not compacted yet`);
         }
       },
-      { timeout: 60_000, interval: 200 },
+      { timeout: 120_000, interval: 200 },
     );
   }
 
@@ -279,6 +281,20 @@ export class SourceLab {
         { ...acl, operation: operations[operation], permissionType: permissions.DENY },
       ],
     });
+    // The broker hears of it after the controller has answered.
+    await vi.waitUntil(
+      async () => {
+        const { resources } = await admin.describeAcls({
+          resourceType: acl.resourceType,
+          resourceName: name,
+          resourcePatternType: acl.resourcePatternType,
+          permissionType: permissions.DENY,
+          operation: operations[operation],
+        });
+        return resources.length > 0;
+      },
+      { timeout: 60_000, interval: 100 },
+    );
     await admin.disconnect();
   }
 
@@ -294,8 +310,13 @@ export class SourceLab {
 
   /** Deletes it, and makes another of its name. */
   async recreate(topic: string, partitions: number): Promise<void> {
+    const id = async (broker: ClusterAdmin): Promise<string | undefined> =>
+      (await broker.describeTopics([topic]))[0]?.id;
+    const before = await id(this.admin);
     await this.admin.deleteTopic(topic);
-    await vi.waitFor(() => this.createTopic(topic, partitions), { timeout: 20_000, interval: 100 });
+    await seenEverywhere(this.config, async (broker) => (await id(broker)) === undefined);
+    await this.createTopic(topic, partitions);
+    await seenEverywhere(this.config, async (broker) => ![undefined, before].includes(await id(broker)));
   }
 
   /** Its transactions may overlap with those of other producers. */
