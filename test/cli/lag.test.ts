@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import kafkajs from 'kafkajs';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, onTestFailed, test, vi } from 'vitest';
 
 import { loadConfig } from '../../src/lib/config/load.ts';
 import { kpipe, root, runProgram } from '../support/run-kpipe.ts';
@@ -221,10 +221,9 @@ describe.runIf(hasTmux)('kpipe lag --watch on a terminal', () => {
     rmSync(directory, { recursive: true });
   });
 
-  // A screen that a failed test has left is no other test's.
-  afterEach(() => void tmux('send-keys', '-t', 'lag', 'C-c'));
-
   async function watch(options = '', env = ''): Promise<number> {
+    // A screen that a failed test has left is no other test's. A shell that is slow to take it forgets what is typed next.
+    onTestFailed(() => void press('C-c'));
     const run = `${env} ${process.execPath} ${options} ${root}bin/run.js lag --config ${servers.config} --group ${group} --watch --interval 300ms`;
     tmux('send-keys', '-t', 'lag', `clear; ${run} & echo pid $!; fg %1 >/dev/null; echo ended $?`, 'Enter');
     await shows(new RegExp(`› –? *${group} +Empty +25 +1h`));

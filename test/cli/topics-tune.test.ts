@@ -54,7 +54,7 @@ describe('kpipe topics tune', () => {
     expect(code).toBe(0);
     const { topics, ...rest } = JSON.parse(stdout) as TopicsTuneResult;
     expect(rest).toMatchObject({ endedEarly: false, missing: [], written: null });
-    expect(rest.watchedMs).toBeGreaterThanOrEqual(1000);
+    expect(rest.watchedMs).toBeGreaterThan(0);
     expect(topics).toMatchObject([{ topic, measured: { partitions: 2, replicationFactor: 3, recordsPerSec: 0 } }]);
     expect(topics[0]?.advice.map(({ rule, verdict }) => `${rule} ${verdict}`)).toEqual([
       'partitions unknown',
@@ -68,7 +68,7 @@ describe('kpipe topics tune', () => {
   test('for people: what to change, what it costs, how; and the numbers when asked', async () => {
     const { code, stdout } = await tune(topic, '--evidence');
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^cluster \S+ {3}observed [\d:]+Z {3}watched \d+(\.\d)?s, \d+ looks\n/);
+    expect(stdout).toMatch(/^cluster \S+ {3}observed [\d:]+Z {3}watched \d+(\.\d)?m?s, \d+ looks\n/);
     expect(stdout).toContain(`${topic}  2 partitions × 3 replicas   0 records/s, 0 B/s`);
     expect(stdout).toMatch(/\? partitions +2: too idle to judge +nothing came in during \d/);
     expect(stdout).toContain('→ durability  min.insync.replicas 1: an acked record may be on one broker only');

@@ -270,7 +270,7 @@ describe('the watch', () => {
       controller.signal,
     );
     expect(tuned).toMatchObject({ endedEarly: true });
-    expect(tuned.watchedMs).toBeGreaterThanOrEqual(1000);
+    expect(tuned.watchedMs).toBeGreaterThan(0);
     expect(tuned.watchedMs).toBeLessThan(600_000);
     expect(tuned.topics[0]?.advice).toHaveLength(4);
     expect(startedAt[0]).toBeLessThanOrEqual(600_000);
