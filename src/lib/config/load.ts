@@ -5,7 +5,7 @@ import { dirname, join, resolve } from 'node:path';
 import { isMap, LineCounter, parseDocument, type Document } from 'yaml';
 import type { z } from 'zod';
 
-import { KpipeError } from '../errors.ts';
+import { KpipeError, messageOf } from '../errors.ts';
 import { configSchema, type ConfigDocument } from './schema.ts';
 import { isReference, resolveReferences, Secret, type ReferenceScope } from './secrets.ts';
 import { nearestName } from './nearest.ts';
@@ -83,7 +83,18 @@ export function findConfigFile(location: ConfigLocation): string {
 /** Reads, overlays and checks kpipe.yaml. @throws KPIPE_CONFIG_… with file, line and the nearest valid name */
 export function loadConfig(location: ConfigLocation): Config {
   const file = findConfigFile(location);
-  return parseConfig(readFileSync(file, 'utf8'), file, location.env, location.context);
+  return parseConfig(readConfigFile(file), file, location.env, location.context);
+}
+
+function readConfigFile(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new KpipeError('KPIPE_CONFIG_INVALID', `${file} cannot be read: ${messageOf(error)}`, {
+      next: 'name a file that this user may read with --config',
+      cause: error,
+    });
+  }
 }
 
 export function parseConfig(text: string, file: string, env: ConfigLocation['env'], contextName?: string): Config {
@@ -98,7 +109,7 @@ export function parseConfig(text: string, file: string, env: ConfigLocation['env
     });
   }
   const scope: ReferenceScope = { directory: dirname(file), env };
-  const raw: unknown = yaml.toJS({ maxAliasCount: 100 });
+  const raw = plainOf(yaml, file);
   const document = resolvePlainReferences(overlay(raw, contextName, file), [], scope);
   const parsed = configSchema.safeParse(document, { reportInput: true });
   if (!parsed.success) {
@@ -106,6 +117,21 @@ export function parseConfig(text: string, file: string, env: ConfigLocation['env
   }
   refuseReadableSecrets(raw, file);
   return seal(parsed.data, file, contextName ?? null, scope);
+}
+
+/** The document's value; aliases are followed, as far as they end. */
+function plainOf(yaml: Document, file: string): unknown {
+  try {
+    const raw: unknown = yaml.toJS({ maxAliasCount: 100 });
+    // What contains itself has no end for anyone who reads it.
+    JSON.stringify(raw);
+    return raw;
+  } catch (error) {
+    throw new KpipeError('KPIPE_CONFIG_INVALID', `${file}: an alias (*) leads back to itself or is used too often`, {
+      next: 'write the values out',
+      cause: error,
+    });
+  }
 }
 
 /** Lays a context over the file: objects are merged, lists and scalars replaced. */

@@ -1,7 +1,7 @@
 import type { PostgresConfig } from '../config/load.ts';
 import { KpipeError } from '../errors.ts';
 import { severityName } from '../records/severity.ts';
-import { parseExactJson } from './exact-json.ts';
+import { parseExactJson } from '../records/exact-json.ts';
 import { sqlstateOf } from './failures.ts';
 import { asking, inTransaction, type Pool, type PoolClient } from './pool.ts';
 import { ReadPool } from './read-pool.ts';

@@ -1,3 +1,5 @@
+import { isUtf8 } from 'node:buffer';
+
 import type { SourceRecord } from '../ports.ts';
 import { dead, deadBy, type Decoded } from './decoded.ts';
 import { JsonScanner, storableSlice, type Member } from './json-scan.ts';
@@ -320,7 +322,7 @@ function takeHeader(
       return null;
     case 'type':
     case 'subject':
-      into[name] = Span.of(Buffer.from(storableText(text)));
+      into[name] = Span.of(Buffer.from(storable(text, into)));
       return null;
     case 'time':
       into.time = parseRfc3339Bytes(value, 0, value.length);
@@ -328,9 +330,16 @@ function takeHeader(
     case 'specversion':
       return null;
     default:
-      extensions.set(storableText(name), storableText(text));
+      extensions.set(storable(name, into), storable(text, into));
       return null;
   }
+}
+
+/** A header's text, storable; that it was not is remembered. */
+function storable(text: string, into: Attributes): string {
+  const kept = storableText(text);
+  into.altered ||= kept !== text;
+  return kept;
 }
 
 /** JSON stays JSON; other text becomes a JSON string, other bytes a JSON string of base64. */
@@ -338,9 +347,11 @@ function takeBody(value: Buffer, contentType: string, scanner: JsonScanner, into
   const isJson = /^(?:application|text)\/(?:[^;]*\+)?json\b/.test(contentType);
   if (!isJson) {
     const isText = contentType.startsWith('text/');
-    const text = isText ? storableText(value.toString()) : value.toString('base64');
+    if (isText && !isUtf8(value)) {
+      return deadBy('invalid_utf8');
+    }
+    const text = isText ? storable(value.toString(), into) : value.toString('base64');
     into.data = Span.of(Buffer.from(JSON.stringify(text)));
-    into.altered = isText && !Buffer.from(text).equals(value);
     return null;
   }
   const fault = scanValue(scanner, value);
@@ -348,7 +359,7 @@ function takeBody(value: Buffer, contentType: string, scanner: JsonScanner, into
     return deadBy(fault);
   }
   into.data = Span.of(storableSlice(value, value[0] === 0xef ? 3 : 0, value.length, scanner.unstorableEscapes));
-  into.altered = scanner.unstorableEscapes.length > 0;
+  into.altered ||= scanner.unstorableEscapes.length > 0;
   return null;
 }
 

@@ -1,14 +1,20 @@
 import { deadBy, type Decoded } from './decoded.ts';
 import { storableSlice, type JsonScanner, type Member } from './json-scan.ts';
 import { emptyObject, type LogLine } from './log-line.ts';
-import { severityFromLevel, severityFromName, unspecifiedSeverity, type Severity } from './severity.ts';
+import {
+  severityFromLevel,
+  severityFromName,
+  severityFromOtel,
+  unspecifiedSeverity,
+  type Severity,
+} from './severity.ts';
 import { decodeJsonString, keyOf, storableText } from './text.ts';
-import { parseEpochMs, parseRfc3339, type Timestamp, type TimestampFault } from './timestamp.ts';
+import { parseEpoch, parseRfc3339, type EpochUnit, type Timestamp, type TimestampFault } from './timestamp.ts';
 
 /** The names that the loggers in use give to one meaning; the first that is there wins. */
 const fields = {
-  time: ['time', 'timestamp', '@timestamp', 'ts'],
-  severity: ['severity', 'level', 'log.level', 'levelname', 'severityText'],
+  time: ['time', 'timestamp', '@timestamp', 'ts', 'timeUnixNano', 'observedTimeUnixNano'],
+  severity: ['severity', 'level', 'log.level', 'levelname', 'severityText', 'severityNumber'],
   service: ['service', 'service.name', 'service_name', 'app', 'application', 'name'],
   body: ['message', 'msg', 'body', 'event', 'log'],
   traceId: ['trace_id', 'traceId', 'trace.id', 'traceID', 'trace'],
@@ -125,19 +131,30 @@ function timeOf(object: LogObject): Timestamp | null | TimestampFault {
     return null;
   }
   const text = textOf(object, entry.member);
+  if (entry.name.endsWith('UnixNano')) {
+    // OTLP's own name in a flat object. 0 is its word for a time that nobody knows.
+    return /^\d{1,20}$/.test(text) ? (/^0+$/.test(text) ? null : parseEpoch(text, 'ns')) : 'invalid_timestamp';
+  }
   if (entry.member.kind === 'string') {
     return parseRfc3339(text);
   }
-  if (entry.member.kind !== 'number') {
-    return 'invalid_timestamp';
-  }
-  // zap and others write `ts` in seconds; no log of ours is from before 1973, which is 1e11 ms.
-  const inSeconds = entry.name === 'ts' && Math.abs(Number(text)) < 1e11;
-  return parseEpochMs(inSeconds ? String(Number(text) * 1000) : text);
+  return entry.member.kind === 'number' ? parseEpoch(text, epochUnit(Number(text))) : 'invalid_timestamp';
+}
+
+/**
+ * pino counts milliseconds, zap and GELF seconds, others micro- and nanoseconds, all under the same names. A unit is told by
+ * the size: each range is 1973 to 5138 in its own unit, and no log is from before. Nothing is a log's time beyond int64.
+ */
+function epochUnit(value: number): EpochUnit {
+  const size = Math.abs(value);
+  return size < 1e11 ? 's' : size < 1e14 ? 'ms' : size < 1e17 ? 'us' : size < 2 ** 63 ? 'ns' : 'ms';
 }
 
 function severityOf(object: LogObject, entry: Member): Severity {
   const text = textOf(object, entry);
+  if (object.found.severity?.name === 'severityNumber') {
+    return severityFromOtel(text);
+  }
   return entry.kind === 'number' ? severityFromLevel(Number(text)) : severityFromName(text);
 }
 

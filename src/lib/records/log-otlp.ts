@@ -3,31 +3,47 @@ import { z } from 'zod';
 import { deadBy, dead, type Decoded } from './decoded.ts';
 import type { JsonScanner } from './json-scan.ts';
 import { emptyObject, type LogLine } from './log-line.ts';
-import { severityFromName } from './severity.ts';
+import { exactNumber, isExactNumber, parseExactJson, type ExactNumber } from './exact-json.ts';
+import { severityFromName, severityFromOtel } from './severity.ts';
 import { keyOf, storableText, textStart } from './text.ts';
-import { isStorableMs, type Timestamp } from './timestamp.ts';
+import { parseEpoch, type Timestamp, type TimestampFault } from './timestamp.ts';
 
 /**
- * OTLP/JSON (OpenTelemetry protocol, `ExportLogsServiceRequest` or one `LogRecord`): proto3's JSON mapping, so 64-bit
- * integers are strings and attributes are lists of `{key, value: {stringValue | intValue | …}}`.
+ * OTLP/JSON (OpenTelemetry protocol, `ExportLogsServiceRequest` or one `LogRecord`): proto3's JSON mapping. 64-bit integers
+ * are strings or numbers, an absent member may be null, an enum may be its name, and attributes are lists of
+ * `{key, value: {stringValue | intValue | …}}`. Numbers keep their text: 9007199254740993, 1.10 and 1e400 are no doubles.
  */
+const exact = z.custom<ExactNumber>(isExactNumber);
+const numeral = z.union([z.string(), z.number(), exact]);
 const anyValue = z.looseObject({
   stringValue: z.string().optional(),
   boolValue: z.boolean().optional(),
-  intValue: z.union([z.string(), z.number()]).optional(),
-  doubleValue: z.union([z.number(), z.string()]).optional(),
+  intValue: numeral.optional(),
+  doubleValue: numeral.optional(),
   bytesValue: z.string().optional(),
   arrayValue: z.looseObject({ values: z.array(z.unknown()).optional() }).optional(),
   kvlistValue: z.looseObject({ values: z.array(z.unknown()).optional() }).optional(),
 });
 const keyValue = z.looseObject({ key: z.string(), value: anyValue.optional() });
-const nanos = z
-  .union([z.string().regex(/^\d{1,20}$/), z.number().nonnegative().refine(Number.isInteger)])
-  .transform((value) => BigInt(value));
+const nanos = numeral.transform((value, context) => {
+  const text = textOf(value);
+  if (!/^\d+(?:\.\d+)?(?:[eE]\+?\d+)?$/.test(text) || !Number.isInteger(Number(text))) {
+    context.addIssue({ code: 'custom', message: 'no count of nanoseconds' });
+    return z.NEVER;
+  }
+  return text;
+});
+const severityNumber = z.union([
+  z.number().int().min(0).max(24),
+  z
+    .string()
+    .regex(/^SEVERITY_NUMBER_[A-Z]+[1-4]?$/)
+    .transform((name) => severityFromOtel(name).number),
+]);
 const logRecord = z.looseObject({
   timeUnixNano: nanos.optional(),
   observedTimeUnixNano: nanos.optional(),
-  severityNumber: z.number().int().min(0).max(24).optional(),
+  severityNumber: severityNumber.optional(),
   severityText: z.string().optional(),
   body: anyValue.optional(),
   attributes: z.array(keyValue).optional(),
@@ -58,7 +74,7 @@ export function decodeOtlp(value: Buffer, scanner: JsonScanner): Decoded<readonl
   }
   const sanitised = scanner.unstorableEscapes.length > 0;
   // A byte order mark is no JSON to JSON.parse.
-  const document: unknown = JSON.parse(value.toString('utf8', textStart(value) ?? 0));
+  const document = parseExactJson(value.toString('utf8', textStart(value) ?? 0), withoutNulls);
   if (!isExport) {
     const parsed = logRecord.safeParse(document);
     return parsed.success ? lines([lineOf(parsed.data, [], sanitised)]) : null;
@@ -85,14 +101,19 @@ function isLogRecord(names: ReadonlySet<string>): boolean {
   );
 }
 
+/** proto3's JSON: null is a member that is absent. */
+function withoutNulls(value: unknown): unknown {
+  return value ?? undefined;
+}
+
 function lines(rows: readonly (LogLine | null)[]): Decoded<readonly LogLine[]> {
   const whole = rows.filter((row) => row !== null);
   return whole.length === rows.length ? { kind: 'row', row: whole } : deadBy('timestamp_range');
 }
 
 function lineOf(record: z.output<typeof logRecord>, resource: KeyValues, sanitised: boolean): LogLine | null {
-  const time = record.timeUnixNano === undefined || record.timeUnixNano === 0n ? null : fromNanos(record.timeUnixNano);
-  if (time === 'timestamp_range') {
+  const time = timeOf(record.timeUnixNano) ?? timeOf(record.observedTimeUnixNano);
+  if (typeof time === 'string') {
     return null;
   }
   const service = resource.find((attribute) => attribute.key === 'service.name')?.value?.stringValue;
@@ -117,9 +138,9 @@ function storableOrNull(text: string | undefined): string | null {
   return text === undefined ? null : storableText(text);
 }
 
-function fromNanos(value: bigint): Timestamp | 'timestamp_range' {
-  const ms = Number(value / 1_000_000n);
-  return !isStorableMs(ms) ? 'timestamp_range' : { ms, micros: Number((value / 1000n) % 1000n) };
+/** 0 is OTLP's word for a time that nobody knows. */
+function timeOf(nanoseconds: string | undefined): Timestamp | TimestampFault | null {
+  return nanoseconds === undefined || /^0+$/.test(nanoseconds) ? null : parseEpoch(nanoseconds, 'ns');
 }
 
 function bodyText(body: z.output<typeof anyValue> | undefined): string {
@@ -127,11 +148,15 @@ function bodyText(body: z.output<typeof anyValue> | undefined): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
-/** An AnyValue as JSON; integers stay text beyond 2^53, where a JSON number would lose digits. */
+function textOf(value: z.output<typeof numeral>): string {
+  return typeof value === 'object' ? value.rawJSON : String(value);
+}
+
+/** An AnyValue as JSON; an integer is a number also beyond 2^53, and NaN, which JSON has not, stays the text that it is. */
 function plainValue(value: z.output<typeof anyValue>): unknown {
   if (value.intValue !== undefined) {
-    const number = Number(value.intValue);
-    return Number.isSafeInteger(number) ? number : String(value.intValue);
+    const text = textOf(value.intValue);
+    return /^-?(?:0|[1-9]\d{0,18})$/.test(text) ? exactNumber(text) : value.intValue;
   }
   if (value.arrayValue !== undefined) {
     return (value.arrayValue.values ?? []).map(plainItem);

@@ -80,7 +80,6 @@ function compile(config: ProjectionConfig, index: number): CompiledProjection {
   };
 }
 
-/** `order.*` and `*` match by prefix, anything else exactly. */
 /** Whether a type is one of these; `order.*` stands for all that begin so. */
 export function typeMatcher(patterns: readonly string[]): (type: string) => boolean {
   const exact = new Set(patterns.filter((pattern) => !pattern.endsWith('*')));
@@ -183,7 +182,7 @@ function memberText(bytes: Buffer, member: Member, type: ColumnType): string | n
     case 'numeric':
       return member.kind === 'number' ? raw : wrongType;
     case 'double precision':
-      return member.kind === 'number' && Number.isFinite(Number(raw)) ? String(Number(raw)) : wrongType;
+      return member.kind === 'number' ? doubleText(raw) : wrongType;
     case 'timestamptz':
       return member.kind === 'number'
         ? timeText(parseEpochMs(raw), type)
@@ -195,6 +194,13 @@ function memberText(bytes: Buffer, member: Member, type: ColumnType): string | n
         ? checkedText(decodeJsonString(bytes, member.valueStart, member.valueEnd, member.escaped), type)
         : wrongType;
   }
+}
+
+/** What a double holds, which PostgreSQL refuses to make of 1e400 or 1e-400, too. */
+function doubleText(raw: string): string | typeof wrongType {
+  const value = Number(raw);
+  const isLost = !Number.isFinite(value) || (value === 0 && /^[^eE]*[1-9]/.test(raw));
+  return isLost ? wrongType : String(value);
 }
 
 /** A JSON integer that fits into `bits` bits and a sign. */

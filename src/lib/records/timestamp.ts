@@ -121,15 +121,36 @@ export function isStorableMs(ms: number): boolean {
   return ms >= minMs && ms <= maxMs;
 }
 
-/** Milliseconds since the epoch, as a JSON number's text. */
-export function parseEpochMs(text: string): Timestamp | TimestampFault {
-  const value = Number(text);
+/** What a number counts since the epoch: 10^-exponent seconds. */
+const secondsExponent = { s: 0, ms: 3, us: 6, ns: 9 } as const;
+export type EpochUnit = keyof typeof secondsExponent;
+
+/** A JSON number's parts; what is no number has passed no scanner. */
+const numberText = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/;
+
+/** A JSON number's text as a time: without a double in between, since `1793534400000.001` is no double. */
+export function parseEpoch(text: string, unit: EpochUnit): Timestamp | TimestampFault {
+  const [, sign = '', whole = '', fraction = '', exponent = '0'] = numberText.exec(text) ?? [];
+  const value = Number(text) * 10 ** (3 - secondsExponent[unit]);
   if (!isStorableMs(value)) {
     return 'timestamp_range';
   }
-  const ms = Math.floor(value);
-  // Just below a whole millisecond the difference rounds up to one.
-  return { ms, micros: Math.min(999, Math.floor((value - ms) * 1000)) };
+  const digits = whole + fraction;
+  // Where the point stands when the number counts microseconds.
+  const point = whole.length + Number(exponent) + 6 - secondsExponent[unit];
+  const kept = BigInt(digits.slice(0, Math.max(0, point)) || '0');
+  const isCut = /[1-9]/.test(digits.slice(Math.max(0, point)));
+  // In range and not 0: there are not many zeros to add.
+  const magnitude = kept === 0n ? 0n : kept * 10n ** BigInt(Math.max(0, point - digits.length));
+  const micros = sign === '' ? magnitude : -magnitude - (isCut ? 1n : 0n);
+  const below = ((micros % 1000n) + 1000n) % 1000n;
+  return { ms: Number((micros - below) / 1000n), micros: Number(below) };
+}
+
+/** Milliseconds since the epoch, as a JSON number's text. */
+export function parseEpochMs(text: string): Timestamp | TimestampFault {
+  // Nearly every one is whole and short, and then it is a double.
+  return /^\d{1,15}$/.test(text) ? { ms: Number(text), micros: 0 } : parseEpoch(text, 'ms');
 }
 
 const daysOfMonth = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];

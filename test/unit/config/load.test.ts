@@ -189,6 +189,7 @@ describe('a mistake is told with file, line and column', () => {
     ['a missing section', 'pipeline: x\n', /kafka: missing \(object\)/],
     ['nothing at all', '', /kpipe\.yaml: the file: (missing|must be) /],
     ['no YAML', 'pipeline: [a\n', /kpipe\.yaml:\d+:\d+: not YAML/],
+    ['an alias that contains itself', 'pipeline: &a [*a]\n', /kpipe\.yaml: an alias \(\*\) leads back to itself/],
     ['a key twice', `${small}pipeline: y\n`, /kpipe\.yaml:3:1: not YAML: Map keys must be unique/],
   ])('%s', (_what, text, expected) => {
     expect(refusal(text)).toMatch(expected);

@@ -110,11 +110,28 @@ describe('the three forms of an event', () => {
   });
 
   test('binary mode keeps the bytes of a text that PostgreSQL cannot hold', () => {
-    const bytes = Buffer.from([0x61, 0x00, 0xff]);
+    const bytes = Buffer.from([0x61, 0x00, 0x62]);
     const row = rowOf(recordOf(bytes, { headers: [...ce, header('content-type', 'text/plain')] }));
-    expect(row.data?.toString()).toBe('"a\ufffd\ufffd"');
+    expect(row.data?.toString()).toBe('"a\ufffdb"');
     expect(row.raw).toEqual(bytes);
   });
+
+  test('a text in another encoding than UTF-8 is not guessed at', () => {
+    const record = recordOf(Buffer.from('caf\u00e9', 'latin1'), {
+      headers: [...ce, header('content-type', 'text/plain')],
+    });
+    expect(decode(record)).toMatchObject({ kind: 'dead', reason: 'invalid_utf8' });
+  });
+
+  test.each(['ce_type', 'ce_subject', 'ce_note', 'ce_no\u0000te'])(
+    'U+0000 in %j is U+FFFD, and that is flagged',
+    (name) => {
+      const headers = [header('ce_id', 'e-1'), header('ce_type', 't'), header(name, 'a\u0000')];
+      const row = shown(recordOf('{"v":1}', { headers }));
+      expect(`${String(row['type'])}${String(row['subject'])}${String(row['extensions'])}`).toContain('a\ufffd');
+      expect(row).toMatchObject({ data: '{"v":1}', raw: '{"v":1}' });
+    },
+  );
 
   test('a ce_ header beside a structured content type does not make it binary', () => {
     const record = recordOf(minimal, {

@@ -130,7 +130,7 @@ describe('the shapes that loggers write', () => {
 
   test('zap: ts in seconds', () => {
     expect(lineOf('{"level":"info","ts":1793534400.123456,"caller":"a.go:1","msg":"hi"}')).toMatchObject({
-      time: { ms: noon.ms + 123, micros: expect.closeTo(456, -1) as number },
+      time: { ms: noon.ms + 123, micros: 456 },
       severity: { number: 9 },
       body: 'hi',
       attributes: '{"caller":"a.go:1"}',
@@ -166,9 +166,26 @@ describe('the shapes that loggers write', () => {
       spanId: 'bb',
       body: 'x',
       attributes:
-        '{"http.status":500,"big":"9007199254740993","list":["a",false,0.5],"map":{"__proto__":"b"},"none":null}',
+        '{"http.status":500,"big":9007199254740993,"list":["a",false,0.5],"map":{"__proto__":"b"},"none":null}',
     });
     expect(lineOf(`\ufeff${JSON.stringify(record)}`).body).toBe('x');
+  });
+
+  test.each([
+    ['seconds', '1793534400', noon],
+    ['seconds with a fraction', '1793534400.000001', { ms: noon.ms, micros: 1 }],
+    ['milliseconds', '1793534400000', noon],
+    ['microseconds', '1793534400000001', { ms: noon.ms, micros: 1 }],
+    ['nanoseconds', '1793534400000001999', { ms: noon.ms, micros: 1 }],
+    ['the epoch', '0', { ms: 0, micros: 0 }],
+  ])('a number as the time counts %s by its size: %s', (_unit, text, time) => {
+    for (const name of ['time', 'timestamp', '@timestamp', 'ts']) {
+      expect(lineOf(`{"${name}":${text},"msg":"x"}`)).toMatchObject({ time });
+    }
+  });
+
+  test.each(['1e19', '9223372036854775808', '1e400', '-1e400'])('no clock counts to %s', (text) => {
+    expect(reasonOf(`{"time":${text},"msg":"x"}`)).toBe('timestamp_range');
   });
 
   const exportOf = (...records: unknown[]) => ({
@@ -178,6 +195,45 @@ describe('the shapes that loggers write', () => {
         scopeLogs: [{ scope: {}, logRecords: records.slice(0, 1) }, { logRecords: records.slice(1) }],
       },
     ],
+  });
+
+  test('OTLP’s names with a body that is plain', () => {
+    const line = { timeUnixNano: '1793534400000001999', severityNumber: 14, body: 'x', service: 'api' };
+    expect(lineOf(line)).toMatchObject({
+      time: { ms: noon.ms, micros: 1 },
+      severity: { number: 14, text: 'warn' },
+      body: 'x',
+      service: 'api',
+      attributes: '{}',
+    });
+    expect(lineOf({ ...line, timeUnixNano: '0' })).toMatchObject({ time: null });
+    expect(reasonOf({ ...line, timeUnixNano: 'x' })).toBe('invalid_timestamp');
+  });
+
+  test('OTLP: numbers keep their text, also those that are no doubles', () => {
+    const value =
+      '{"body":{"doubleValue":1.10},"timeUnixNano":1793534400000001999,"attributes":[{"key":"i","value":{"intValue":9007199254740993}},' +
+      '{"key":"s","value":{"intValue":"-9223372036854775808"}},{"key":"d","value":{"doubleValue":1e400}},' +
+      '{"key":"n","value":{"doubleValue":"NaN"}},{"key":"l","value":{"arrayValue":{"values":[{"doubleValue":2.50},null]}}}]}';
+    expect(lineOf(value)).toMatchObject({
+      time: { ms: noon.ms, micros: 1 },
+      body: '1.10',
+      attributes: '{"i":9007199254740993,"s":-9223372036854775808,"d":1e400,"n":"NaN","l":[2.50,null]}',
+    });
+  });
+
+  test('OTLP: null is absent, an enum may be its name, and an observed time stands in for one that nobody knows', () => {
+    const nulls = { body: null, attributes: null, traceId: null, spanId: null, severityText: null, timeUnixNano: null };
+    expect(lineOf(exportOf({ ...nulls, severityNumber: 'SEVERITY_NUMBER_WARN2' }))).toMatchObject({
+      time: null,
+      severity: { number: 14, text: null },
+      traceId: null,
+      body: '',
+      attributes: '{}',
+    });
+    const observed = { timeUnixNano: '0', observedTimeUnixNano: '1793534400000000000', body: { stringValue: 'x' } };
+    expect(lineOf(exportOf(observed))).toMatchObject({ time: noon, body: 'x' });
+    expect(reasonOf(exportOf({ severityNumber: 'WARN' }))).toBe('schema');
   });
 
   test('an OTLP export is as many lines as it holds', () => {
@@ -303,6 +359,12 @@ describe('levels', () => {
     ['30', 9, '30'],
     ['crit', 18, 'crit'],
     ['emerg', 21, 'emerg'],
+    ['\u001b[32minfo\u001b[39m', 9, '\u001b[32minfo\u001b[39m'],
+    ['WARN2', 14, 'WARN2'],
+    ['trace4', 4, 'trace4'],
+    ['error5', 0, 'error5'],
+    ['dpanic', 18, 'dpanic'],
+    ['E', 17, 'E'],
     ['nonsense', 0, 'nonsense'],
   ])('%s', (level, number, text) => {
     expect(lineOf({ msg: 'x', level }).severity).toEqual({ number, text });
@@ -327,10 +389,10 @@ describe('fields', () => {
       severity: 'error',
       name: 'n',
       service: 's',
-      time: 0,
+      time: 1_000_000_000_000,
       ts: 5,
     };
-    expect(lineOf(line)).toMatchObject({ body: 'first', severity: { number: 17 }, service: 's', time: { ms: 0 } });
+    expect(lineOf(line)).toMatchObject({ body: 'first', severity: { number: 17 }, service: 's', time: { ms: 1e12 } });
     expect(attributesOf(line)).toEqual({ msg: 'second', level: 'info', name: 'n', ts: 5 });
   });
 

@@ -61,6 +61,8 @@ describe('a column', () => {
     ['double precision', '1.10', '1.1'],
     ['double precision', '-0', '0'],
     ['double precision', '1e400', wrong],
+    ['double precision', '-1e-400', wrong],
+    ['double precision', '0.0e-400', '0'],
     ['double precision', '"1"', wrong],
     ['boolean', 'true', 'true'],
     ['boolean', 'false', 'false'],

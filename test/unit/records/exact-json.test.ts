@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
-import { parseExactJson } from '../../../src/lib/postgres/exact-json.ts';
+import { parseExactJson } from '../../../src/lib/records/exact-json.ts';
 
 test.each([
   '9007199254740993',
