@@ -505,17 +505,25 @@ describe('what is not the record’s fault', () => {
     expect(await role.deadLetters()).toEqual([]);
   });
 
-  test('a schema that is not what the role writes (class 42) ends it: exit 1, and nothing is buried', async () => {
+  test('a schema that is no more what the role writes (class 42) ends it, at its start and while it runs: exit 1, and nothing is buried', async () => {
     const role = await pipelines.open({ role: 'events', settings: { batch } });
+    const running = role.consume({ untilDrained: false });
+    running.catch(() => undefined);
     await role.send([{ key: null, value: event('a') }]);
+    await vi.waitUntil(async () => (await addsUp(role.topic))[0]?.['next'] === 1, { timeout: 30_000, interval: 20 });
     await pipelines.query('alter table kpipe.events rename column extensions to renamed');
     try {
-      await expect(role.consume()).rejects.toMatchObject({ code: 'KPIPE_SCHEMA_MISSING', exitCode: 1 });
+      await role.send([{ key: null, value: event('b') }]);
+      await expect(running).rejects.toMatchObject({ code: 'KPIPE_SCHEMA_MISSING', exitCode: 1 });
+      await expect(role.consume()).rejects.toMatchObject({
+        code: 'KPIPE_SCHEMA_MISSING',
+        message: 'role events needs kpipe.events.extensions, which is not there',
+      });
     } finally {
       await pipelines.query('alter table kpipe.events rename column renamed to extensions');
     }
     expect(await role.deadLetters()).toEqual([]);
-    expect(await addsUp(role.topic)).toEqual([{ partition: 0, next: 0, stored: 0, dead: 0, adds_up: true }]);
+    expect(await addsUp(role.topic)).toEqual([{ partition: 0, next: 1, stored: 1, dead: 0, adds_up: true }]);
   });
 
   test('a child that comes before its parent, under a deferred foreign key, is no poison, also beside one that is', async () => {

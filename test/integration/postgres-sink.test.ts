@@ -8,6 +8,7 @@ import type { ProjectionConfig } from '../../src/lib/config/schema.ts';
 import type { Assignment, SourceRecord } from '../../src/lib/ports.ts';
 import type { EncodedRow } from '../../src/lib/postgres/copy-binary.ts';
 import { createEventEncoder, openEventSink, type ProjectedEvent } from '../../src/lib/postgres/event-sink.ts';
+import type { KpipeError } from '../../src/lib/errors.ts';
 import { kindOfFailure } from '../../src/lib/postgres/failures.ts';
 import { createLogEncoder, openLogSink } from '../../src/lib/postgres/log-sink.ts';
 import { migrate } from '../../src/lib/postgres/migrate.ts';
@@ -123,6 +124,7 @@ async function eventSink(projections: readonly ProjectionConfig[] = []) {
   return { sink, topic, role, told, batch, rowOf, claim: (partition?: number) => sink.claim(assignment(partition)) };
 }
 
+const asFailure = (error: unknown): unknown => error;
 const open: Sink<never>[] = [];
 const rowsOf = async (text: string, values: unknown[] = []): Promise<Record<string, unknown>[]> =>
   (await client.query<Record<string, unknown>>(text, values)).rows;
@@ -180,6 +182,123 @@ describe('migrate', () => {
     );
     await client.query(statement);
     expect(await migrated([projection])).toEqual([]);
+  });
+
+  const fitting = 'order_id text primary key, status text, amount numeric, kpipe_partition int, kpipe_offset bigint';
+  test.each([
+    [
+      'a unique key on other columns than the projection’s',
+      'order_id text, status text, amount numeric, kpipe_partition int, kpipe_offset bigint, unique (order_id, status)',
+      'exists without a unique key on exactly order_id',
+      /\((create unique index .*?;)\)/,
+    ],
+    [
+      'a key that is unique for some rows only',
+      `${fitting.replace(' primary key', '')}); create unique index on TABLE (order_id) where (amount > 0`,
+      'exists without a unique key on exactly order_id',
+      /\((create unique index .*?;)\)/,
+    ],
+    [
+      'columns of other types',
+      fitting.replace('amount numeric', 'amount integer').replace('status text', 'status date'),
+      'has columns that do not hold what is declared: status is date, not text; amount is integer, not numeric',
+      /\((alter table .*?;)\)/,
+    ],
+    [
+      'a column that PostgreSQL computes itself',
+      fitting.replace('amount numeric', 'amount numeric generated always as (1) stored'),
+      'has columns that do not hold what is declared: amount is generated',
+      /\((alter table .*?;)\)/,
+    ],
+    [
+      'a column beside the declared ones that wants a value',
+      `${fitting}, tenant text not null, made_at timestamptz not null default now()`,
+      'has columns that want a value and are not declared: tenant',
+      /\((alter table .*?;)\)/,
+    ],
+  ])('a table with %s is refused with the statement that mends it, by migrate and by the role', async (...given) => {
+    const [, columns, problem, statement] = given;
+    const table = uniqueTopic('unfit').replaceAll('-', '_');
+    await client.query(`create table public.${table} (${columns.replaceAll('TABLE', `public.${table}`)})`);
+    const projection = projectionOf(table);
+    const failures = await Promise.all([
+      migrated([projection]).catch(asFailure),
+      eventSink([projection]).catch(asFailure),
+    ]);
+    for (const failure of failures) {
+      expect(failure).toMatchObject({ code: 'KPIPE_REFUSED', message: expect.stringContaining(problem) as string });
+    }
+    await client.query(statement.exec((failures[0] as KpipeError).next!)![1]!);
+    expect(await migrated([projection])).toEqual([]);
+    const { sink, batch, claim } = await eventSink([projection]);
+    const changed = batch(0, [{ id: '1', data: { orderId: 'o', status: 'paid', amount: 1.5 } }]);
+    expect(await sink.write(await claim(), changed)).toEqual(stored(1));
+    expect(await rowsOf(`select status, amount from public.${table}`)).toEqual([{ status: 'paid', amount: '1.5' }]);
+  });
+
+  test('a table whose columns hold more than is declared is taken as it is', async () => {
+    const table = uniqueTopic('wider').replaceAll('-', '_');
+    await client.query(`
+      create domain public.${table}_status as text check (value <> 'never');
+      create table public.${table} (order_id varchar(40) primary key, status public.${table}_status, amount numeric(10, 2),
+        note text, kpipe_partition bigint, kpipe_offset bigint)`);
+    const projection = projectionOf(table);
+    expect(await migrated([projection])).toEqual([]);
+    const { sink, batch, claim } = await eventSink([projection]);
+    const held = await claim();
+    expect(await sink.write(held, batch(0, [{ id: '1', data: { orderId: 'o', status: 'x', amount: 2 } }]))).toEqual(
+      stored(1),
+    );
+    expect(await rowsOf(`select status, amount from public.${table}`)).toEqual([{ status: 'x', amount: '2.00' }]);
+  });
+
+  test('a user without the rights is told the grants, and with them the role starts', async () => {
+    const projection = projectionOf(uniqueTopic('granted').replaceAll('-', '_'), { deleteOn: ['order.deleted'] });
+    await migrated([projection]);
+    const login = uniqueTopic('writer').replaceAll('-', '_');
+    await client.query(`create role ${login} login password 'x'`);
+    const url = new URL(database.url);
+    url.username = login;
+    url.password = 'x';
+    const opened = async (): Promise<unknown> => {
+      const ours = await pool(url.href);
+      const sink = openEventSink({
+        role: login,
+        topicId: 'id-1',
+        acceptRecreated: false,
+        pool: ours,
+        statementTimeoutMs: 10_000,
+        projections: [projection],
+        startPosition: () => Promise.resolve(0n),
+      });
+      return sink.then(
+        (opening) => opening.close(),
+        (error: unknown) => ours.end().then(() => asFailure(error)),
+      );
+    };
+    const superuser = new Client({ connectionString: database.superuserUrl });
+    await superuser.connect();
+    const lacked: string[] = [];
+    try {
+      await superuser.query(`revoke temporary on database "${new URL(database.url).pathname.slice(1)}" from public`);
+      // As many rounds as there are refusals, and no more.
+      for (let failure = await opened(); failure !== undefined && lacked.length < 10; failure = await opened()) {
+        const { code, message, next } = failure as KpipeError;
+        expect(code).toBe('KPIPE_REFUSED');
+        lacked.push(/(?:it lacks|may make no) (.*)/.exec(message)![1]!);
+        await superuser.query(/: (grant .*)$/.exec(next!)![1]!);
+      }
+    } finally {
+      await superuser.query(`grant temporary on database "${new URL(database.url).pathname.slice(1)}" to public`);
+      await superuser.query(`drop owned by ${login}; drop role ${login}`);
+      await superuser.end();
+    }
+    expect(lacked).toEqual([
+      'select, insert, update, delete',
+      'usage of schema kpipe, select, insert, update',
+      'select, insert',
+      expect.stringContaining('temporary table in'),
+    ]);
   });
 
   test('several projections of one table make one table of all their columns', async () => {
@@ -681,6 +800,54 @@ describe('projections', () => {
       { order_id: 'a', status: 'new', amount: 5 },
       { order_id: 'b', status: 'new', amount: 6 },
       { order_id: 'd', status: 'new', amount: null },
+    ]);
+  });
+
+  test('two of one table, one event to both: both apply, and the cache is told the whole row', async () => {
+    const table = uniqueTopic('both_of_one').replaceAll('-', '_');
+    const statuses = projectionOf(table, { columns: { status: { from: 'data.status', type: 'text' } } });
+    const sums = projectionOf(table, {
+      match: { type: 'order.*' },
+      columns: { amount: { from: 'data.amount', type: 'numeric' }, at: { from: 'time', type: 'timestamptz' } },
+    });
+    await migrated([statuses, sums]);
+    const { sink, told, batch, claim, role } = await eventSink([statuses, sums]);
+    const time = '2026-11-15T01:02:03.000456Z';
+    const event = (id: string, type: string, data: object): EventPlan => ({
+      id,
+      type,
+      time,
+      data: { orderId: 'o', ...data },
+    });
+    const apply = async (held: Claim, next: SinkBatch<ProjectedEvent>): Promise<unknown> => {
+      await sink.write(held, next);
+      await sink.afterCommit?.(next);
+      return told.pop()?.map(({ kind, offset, row }) => [kind, Number(offset), row]);
+    };
+    const held = await claim();
+    const row = (status: string | null, amount: string | null, at: string | null): object => ({
+      order_id: 'o',
+      status,
+      amount,
+      at,
+    });
+    expect(await apply(held, batch(0, [event('1', 'order.made', { status: 'new', amount: 5 })]))).toEqual([
+      ['upsert', 0, row('new', null, null)],
+      ['upsert', 0, row('new', '5', '2026-11-15T01:02:03.000456Z')],
+    ]);
+    // Of the second event the table has its status alone, and the amount of the first.
+    expect(await apply(held, batch(1, [event('2', 'stock.moved', { status: 'sent' })]))).toEqual([
+      ['upsert', 1, row('sent', '5', '2026-11-15T01:02:03.000456Z')],
+    ]);
+    expect(await rowsOf(`select status, amount::int, kpipe_offset::int as at from public.${table}`)).toEqual([
+      { status: 'sent', amount: 5, at: 1 },
+    ]);
+    // Read again, the first is older than what is there.
+    await client.query('update kpipe.consumer_offset set next_offset = 0 where role = $1', [role]);
+    expect(await apply(await claim(), batch(0, [event('1', 'order.made', { status: 'new', amount: 5 })]))).toEqual([]);
+    expect(await apply(await claim(), batch(1, [event('3', 'order.deleted', {})]))).toEqual([
+      ['delete', 1, undefined],
+      ['delete', 1, undefined],
     ]);
   });
 

@@ -24,6 +24,13 @@ export interface EncodedRow {
   readonly lines: number;
 }
 
+/** The object, its offset and its place in the batch (measured). */
+const rowObjectBytes = 110;
+
+export function encodedRowBytes({ start, end }: EncodedRow): number {
+  return rowObjectBytes + end - start;
+}
+
 /**
  * Encodes rows while their records are decoded, one record after another: what a batch keeps of a record until it is
  * written are its bytes here and one small object, so that there is next to nothing to collect as garbage.
@@ -49,10 +56,10 @@ export class RowEncoder {
     return row;
   }
 
-  startRow(): void {
+  startRow(fields = this.#fields): void {
     this.#reserve(2);
     this.#lines += 1;
-    this.#view.setInt16(this.#length, this.#fields);
+    this.#view.setInt16(this.#length, fields);
     this.#length += 2;
   }
 

@@ -1,24 +1,27 @@
 import type { ProjectionConfig } from '../config/schema.ts';
-import { KpipeError } from '../errors.ts';
 import { partitionKey, type TopicPartition } from '../ports.ts';
 import type { EventRow } from '../records/event.ts';
 import type { ProjectionChange } from '../records/projection.ts';
 import type { Sink, SinkBatch } from '../runtime/sink.ts';
-import { RowEncoder, type EncodedRow } from './copy-binary.ts';
+import { encodedRowBytes, RowEncoder, type EncodedRow } from './copy-binary.ts';
+import { createChangeEncoder, type RowChanges } from './encoded-changes.ts';
 import { openPostgresSink, type PostgresSinkOptions } from './postgres-sink.ts';
-import { missingColumns, projectionTables, quotedTable } from './projection-table.ts';
+import { projectionTables, quotedTable } from './projection-table.ts';
 import { prepareProjections } from './projections.ts';
-import { asking, inTransaction, type PoolClient } from './pool.ts';
+import type { PoolClient } from './pool.ts';
+import { requireProjectionTables } from './required-tables.ts';
 
 /** An event and what it does to the operational tables. */
-export interface ProjectedEvent extends EncodedRow {
-  readonly changes: readonly ProjectionChange[];
+export interface ProjectedEvent extends EncodedRow, RowChanges {}
+
+export function projectedEventBytes(row: ProjectedEvent): number {
+  return encodedRowBytes(row) + (row.changes === null ? 0 : encodedRowBytes(row.changes));
 }
 
 export interface EventSinkOptions extends PostgresSinkOptions {
   readonly projections: readonly ProjectionConfig[];
-  /** Told of the rows that changed, after the commit; it must not throw. */
-  readonly onProjected: (partition: number, changes: readonly ProjectionChange[]) => Promise<void>;
+  /** Told of the rows that changed, after the commit; it must not throw. Where nobody asks, PostgreSQL is not asked either. */
+  readonly onProjected?: ((partition: number, changes: readonly ProjectionChange[]) => Promise<void>) | undefined;
   /** Told that the offsets of the projected rows begin anew: the topic is another. */
   readonly onRecreated?: () => void;
 }
@@ -39,10 +42,11 @@ const columns = [
   'raw',
 ] as const;
 
-/** Events into kpipe.events and the operational tables. @throws KPIPE_SCHEMA_MISSING */
+/** Events into kpipe.events and the operational tables. @throws KPIPE_SCHEMA_MISSING, KPIPE_REFUSED */
 export async function openEventSink(options: EventSinkOptions): Promise<Sink<ProjectedEvent>> {
-  await requireProjectionTables(options);
-  const applyProjections = prepareProjections(options.projections);
+  await requireProjectionTables(options.pool, options.role, options.projections);
+  const { onProjected } = options;
+  const applyProjections = prepareProjections(options.projections, { tellsEffective: onProjected !== undefined });
   const projected = new Map<string, Projected>();
   const forgetTopic: PostgresSinkOptions['forgetTopic'] = async (client, { topic }) => {
     await forgetPositions(client, options, topic);
@@ -56,11 +60,7 @@ export async function openEventSink(options: EventSinkOptions): Promise<Sink<Pro
       columns,
       key: ['source', 'id'],
       applyEffects: async (client, claim, rows) => {
-        const changes = await applyProjections(
-          client,
-          claim.partition,
-          rows.flatMap((row) => row.changes),
-        );
+        const changes = await applyProjections(client, claim.partition, rows);
         projected.get(partitionKey(claim))?.changes.push(...changes);
       },
     },
@@ -77,7 +77,7 @@ export async function openEventSink(options: EventSinkOptions): Promise<Sink<Pro
     afterCommit: async (batch) => {
       const changes = projected.get(partitionKey(batch))?.changes ?? [];
       projected.delete(partitionKey(batch));
-      await options.onProjected(batch.partition, changes);
+      await onProjected?.(batch.partition, changes);
     },
   };
 }
@@ -117,6 +117,7 @@ export type EncodeEvent = (
 
 export function createEventEncoder(): EncodeEvent {
   const encoder = new RowEncoder(columns.length);
+  const encodeChanges = createChangeEncoder();
   return (event, { topic, partition }, changes) => {
     encoder.startRow();
     encoder.timestamptz(event.time.ms, event.time.micros);
@@ -133,25 +134,6 @@ export function createEventEncoder(): EncodeEvent {
     encoder.bytes(event.key);
     encoder.bytes(event.raw);
     const { offset, memory, start, end, lines } = encoder.take(event.offset);
-    return { offset, memory, start, end, lines, changes };
+    return { offset, memory, start, end, lines, changes: encodeChanges(offset, changes) };
   };
-}
-
-async function requireProjectionTables(options: EventSinkOptions): Promise<void> {
-  await asking(options.pool, (pool) =>
-    inTransaction(pool, 5000, async (client) => {
-      for (const table of projectionTables(options.projections)) {
-        const missing = await missingColumns(client, table);
-        if (missing === 'table' || missing.length > 0) {
-          const what =
-            missing === 'table'
-              ? `the table ${table.table}`
-              : missing.map(({ name }) => `${table.table}.${name}`).join(', ');
-          throw new KpipeError('KPIPE_SCHEMA_MISSING', `role ${options.role} needs ${what}, which is not there`, {
-            next: 'run `kpipe migrate`',
-          });
-        }
-      }
-    }),
-  );
 }

@@ -6,18 +6,8 @@ import { sql as replay } from './migrations/0002-replay.ts';
 import { sql as logPartitionFunctions } from './migrations/0003-log-partition-functions.ts';
 import { ensureLogPartitions } from './log-partitions.ts';
 import { asking, inTransaction, openPool, type Pool, type PoolClient } from './pool.ts';
-import {
-  addColumnsStatement,
-  createTableStatement,
-  hasSchema,
-  hasUniqueKey,
-  missingColumns,
-  projectionTables,
-  quoted,
-  quotedTable,
-  schemaOf,
-  type ProjectionTable,
-} from './projection-table.ts';
+import { createTableStatement, hasSchema, projectionTables, quoted, schemaOf } from './projection-table.ts';
+import { misfitOf } from './table-fit.ts';
 
 /** Append-only: an applied migration is never changed, a new one is added below it. */
 const migrations = [
@@ -44,7 +34,7 @@ export interface MigrateOptions {
 /**
  * Brings the database to this version's schema: kpipe's own migrations, the declared projection tables that are missing,
  * the logs' partitions. What exists is never changed. Two at once wait for each other.
- * @throws KPIPE_REFUSED when a declared table exists without columns that it needs; KPIPE_POSTGRES_…
+ * @throws KPIPE_REFUSED when a declared table exists that cannot be written as declared; KPIPE_POSTGRES_…
  */
 export async function migrate(pool: Pool, options: MigrateOptions): Promise<readonly MigrationStep[]> {
   return asking(pool, () =>
@@ -114,8 +104,8 @@ async function appliedMigrations(client: PoolClient): Promise<ReadonlySet<number
 async function makeProjections(client: PoolClient, options: MigrateOptions): Promise<MigrationStep[]> {
   const steps: MigrationStep[] = [];
   for (const table of projectionTables(options.projections)) {
-    const missing = await missingColumns(client, table);
-    if (missing === 'table') {
+    const misfit = await misfitOf(client, table);
+    if (misfit === 'missing') {
       const schema = schemaOf(table);
       if (!steps.some(({ kind, name }) => kind === 'schema' && name === schema) && !(await hasSchema(client, schema))) {
         if (!options.planOnly) {
@@ -127,34 +117,10 @@ async function makeProjections(client: PoolClient, options: MigrateOptions): Pro
         await client.query(createTableStatement(table));
       }
       steps.push({ kind: 'projection', name: table.table, applied: !options.planOnly });
-    } else {
-      await requireFit(client, table, missing);
+    } else if (misfit !== null) {
+      // What exists is never changed: its owner is told what would make it fit.
+      throw new KpipeError('KPIPE_REFUSED', misfit.problem, { next: misfit.next });
     }
   }
   return steps;
-}
-
-/** What exists is never changed: where it does not fit, its owner is told what would make it fit. */
-async function requireFit(
-  client: PoolClient,
-  table: ProjectionTable,
-  missing: readonly { readonly name: string; readonly type: string }[],
-): Promise<void> {
-  if (missing.length > 0) {
-    throw new KpipeError(
-      'KPIPE_REFUSED',
-      `${table.table} exists without ${missing.map(({ name }) => name).join(', ')}`,
-      { next: `add them (${addColumnsStatement(table.table, missing)}), or name another table` },
-    );
-  }
-  if (!(await hasUniqueKey(client, table))) {
-    const key = table.key.map(({ name }) => quoted(name)).join(', ');
-    throw new KpipeError(
-      'KPIPE_REFUSED',
-      `${table.table} exists without a unique key on exactly ${table.key.map(({ name }) => name).join(', ')}: rows could not be replaced`,
-      {
-        next: `make it (create unique index on ${quotedTable(table.table)} (${key});), or correct the projection's key`,
-      },
-    );
-  }
 }

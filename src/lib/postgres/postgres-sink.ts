@@ -5,7 +5,8 @@ import type { EncodedRow } from './copy-binary.ts';
 import { claimPartition, strayedClaims } from './consumer-offsets.ts';
 import { kindOfFailure, postgresError } from './failures.ts';
 import { startHeartbeat } from './heartbeat.ts';
-import { asking, poolEnd, type Pool, type PoolClient } from './pool.ts';
+import { poolEnd, type Pool, type PoolClient } from './pool.ts';
+import { requireOwnTables } from './required-tables.ts';
 import { TableWriter, type BulkTable } from './table-writer.ts';
 
 /** What every role that ends in PostgreSQL has in common. */
@@ -24,14 +25,14 @@ export interface PostgresSinkOptions {
 /** The question where the role stands is small. */
 const askingTimeoutMs = 5000;
 
-/** A sink on one table, positions in kpipe.consumer_offset. @throws KPIPE_SCHEMA_MISSING, KPIPE_POSTGRES_UNREACHABLE */
+/** A sink on one table, positions in kpipe.consumer_offset. @throws KPIPE_SCHEMA_MISSING, KPIPE_REFUSED, KPIPE_POSTGRES_UNREACHABLE */
 export async function openPostgresSink<Row extends EncodedRow>(
   options: PostgresSinkOptions,
   table: BulkTable<Row>,
 ): Promise<Sink<Row>> {
   const { pool, statementTimeoutMs } = options;
   const end = poolEnd(pool);
-  await requireSchema(pool, options.role, table.table);
+  await requireOwnTables(pool, options.role, { ...table, rights: ['select', 'insert'] });
   // One writer a partition: each remembers by itself whether repeats are about.
   const writers = new Map<number, TableWriter<Row>>();
   const endHeartbeat = startHeartbeat(pool);
@@ -64,18 +65,4 @@ export async function openPostgresSink<Row extends EncodedRow>(
       return end();
     },
   };
-}
-
-async function requireSchema(pool: Pool, role: string, table: string): Promise<void> {
-  const present = await asking(pool, (database) =>
-    database.query<{ present: boolean }>(
-      `select to_regclass($1) is not null and to_regclass('kpipe.consumer_offset') is not null as present`,
-      [table],
-    ),
-  );
-  if (present.rows[0]?.present !== true) {
-    throw new KpipeError('KPIPE_SCHEMA_MISSING', `role ${role} needs the table ${table}, which is not there`, {
-      next: 'run `kpipe migrate`',
-    });
-  }
 }

@@ -5,7 +5,7 @@ import type { PoolClient } from './pool.ts';
  * The operational tables that events are projected into. Beside the declared columns each has the position of the event
  * that wrote the row last: last write wins by (kpipe_partition, kpipe_offset).
  */
-const positionColumns: readonly TableColumn[] = [
+export const positionColumns: readonly TableColumn[] = [
   { name: 'kpipe_partition', type: 'integer' },
   { name: 'kpipe_offset', type: 'bigint' },
 ];
@@ -62,25 +62,6 @@ export function addColumnsStatement(table: string, columns: readonly TableColumn
   return `alter table ${quotedTable(table)} ${added.join(', ')};`;
 }
 
-/** The columns that an existing table lacks; 'table' when there is none. */
-export async function missingColumns(
-  client: PoolClient,
-  { table, key, columns }: ProjectionTable,
-): Promise<readonly TableColumn[] | 'table'> {
-  const found = await client.query<{ attname: string | null }>(
-    `select a.attname
-       from (select to_regclass($1) as oid) t
-       left join pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
-      where t.oid is not null`,
-    [quotedTable(table)],
-  );
-  if (found.rows.length === 0) {
-    return 'table';
-  }
-  const present = new Set(found.rows.map((row) => row.attname));
-  return [...key, ...columns, ...positionColumns].filter(({ name }) => !present.has(name));
-}
-
 export function schemaOf({ table }: ProjectionTable): string {
   return table.split('.')[0] ?? 'public';
 }
@@ -88,23 +69,4 @@ export function schemaOf({ table }: ProjectionTable): string {
 export async function hasSchema(client: PoolClient, schema: string): Promise<boolean> {
   const found = await client.query('select from pg_namespace where nspname = $1', [schema]);
   return found.rowCount === 1;
-}
-
-/** Whether an upsert by the key can name it: a whole, valid unique index on exactly its columns. */
-export async function hasUniqueKey(client: PoolClient, { table, key }: ProjectionTable): Promise<boolean> {
-  const found = await client.query<{ fits: boolean }>(
-    `select exists (
-       select from pg_index i
-        where i.indrelid = to_regclass($1) and i.indisunique and i.indisvalid
-          and i.indpred is null and i.indexprs is null and i.indimmediate
-          and i.indnkeyatts = cardinality($2::text[])
-          and (
-            select array_agg(a.attname::text order by a.attname::text collate "C")
-              from unnest(i.indkey[0:i.indnkeyatts - 1]) as part (attnum)
-              join pg_attribute a on a.attrelid = i.indrelid and a.attnum = part.attnum
-          ) = (select array_agg(name order by name collate "C") from unnest($2::text[]) as given (name))
-     ) as fits`,
-    [quotedTable(table), key.map(({ name }) => name)],
-  );
-  return found.rows[0]?.fits === true;
 }

@@ -15,6 +15,8 @@ export interface ProjectionChange {
   /** In the order of the configuration; null where the event has no value: an upsert replaces the whole row. */
   readonly columns: readonly (string | null)[];
   readonly offset: bigint;
+  /** The row after it, columns by name, where other projections write some of them too. */
+  readonly row?: Readonly<Record<string, string | null>>;
 }
 
 export type Projector = (event: EventRow) => Decoded<readonly ProjectionChange[]>;
@@ -256,13 +258,4 @@ function inPostgres(iso: string): string | typeof wrongType {
     return `0001${iso.slice(4)} BC`;
   }
   return /^\d{4}-/.test(iso) ? iso : wrongType;
-}
-
-/** A row's final state after a batch: of the changes to one key the last one in offset order. */
-export function lastChanges(changes: Iterable<ProjectionChange>): readonly ProjectionChange[] {
-  const last = new Map<string, ProjectionChange>();
-  for (const change of changes) {
-    last.set(JSON.stringify([change.projection, ...change.key]), change);
-  }
-  return [...last.values()];
 }

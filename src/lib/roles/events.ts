@@ -1,4 +1,10 @@
-import { createEventEncoder, openEventSink, type ProjectedEvent } from '../postgres/event-sink.ts';
+import {
+  createEventEncoder,
+  openEventSink,
+  projectedEventBytes,
+  type EventSinkOptions,
+  type ProjectedEvent,
+} from '../postgres/event-sink.ts';
 import { openPool } from '../postgres/pool.ts';
 import type { Decoded } from '../records/decoded.ts';
 import { createEventDecoder } from '../records/event.ts';
@@ -28,10 +34,7 @@ export async function openEventsRole(environment: RoleEnvironment): Promise<Role
     startPosition: startPosition(admin, role.start),
     acceptRecreated: environment.acceptRecreated,
     projections: role.projections,
-    onProjected: async (partition, changes) => {
-      await cache?.apply(partition, changes);
-    },
-    onRecreated: () => cache?.invalidate(),
+    ...(cache === null ? {} : tellCache(cache)),
   }).catch(async (error: unknown) => {
     redis?.disconnect();
     await pool.end();
@@ -51,8 +54,19 @@ export async function openEventsRole(environment: RoleEnvironment): Promise<Role
       },
     },
     batch: batchLimits(role.batch),
+    rowBytes: projectedEventBytes,
     breaker: role.deadLetterBreaker,
     drainDeadlineMs: role.drainDeadline,
+  };
+}
+
+/** The cache hears of changed rows, after the commit. */
+function tellCache(cache: EntityCache): Pick<EventSinkOptions, 'onProjected' | 'onRecreated'> {
+  return {
+    onProjected: async (partition, changes) => {
+      await cache.apply(partition, changes);
+    },
+    onRecreated: () => cache.invalidate(),
   };
 }
 

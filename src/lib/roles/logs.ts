@@ -1,4 +1,4 @@
-import type { EncodedRow } from '../postgres/copy-binary.ts';
+import { encodedRowBytes, type EncodedRow } from '../postgres/copy-binary.ts';
 import { createLogEncoder, openLogSink } from '../postgres/log-sink.ts';
 import { openPool } from '../postgres/pool.ts';
 import { createLogDecoder } from '../records/log.ts';
@@ -33,6 +33,7 @@ export async function openLogsRole(environment: RoleEnvironment): Promise<Role<E
     decode: decodeEncoded(environment),
     sink,
     batch: batchLimits(role.batch),
+    rowBytes: encodedRowBytes,
     breaker: role.deadLetterBreaker,
     drainDeadlineMs: role.drainDeadline,
   };

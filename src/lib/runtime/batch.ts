@@ -1,6 +1,6 @@
 import type { FetchedBatch, SourceRecord, TopicPartition, UnreadableRange } from '../ports.ts';
 import type { Decoded } from '../records/decoded.ts';
-import { weightOf } from './memory-budget.ts';
+import { deadRecordBytes, objectRowBytes, weightOf } from './memory-budget.ts';
 import type { OffsetRow, Rejection, SinkBatch } from './sink.ts';
 
 /** Batches close at whichever comes first. */
@@ -37,16 +37,21 @@ export interface ClosedBatch<Row extends OffsetRow> {
 /** What a row keeps of its record it copies: a record's bytes are not held for it. */
 export type Decode<Row> = (record: SourceRecord, partition: TopicPartition) => Decoded<Row>;
 
+/** What a row takes in memory beside its record's bytes. */
+export type RowBytes<Row> = (row: Row) => number;
+
 /** Collects one partition's records, in order, into batches. Pure: the clock is an argument. */
 export class BatchBuilder<Row extends OffsetRow> {
   readonly #decode: Decode<Row>;
   readonly #limits: BatchLimits;
+  readonly #rowBytes: RowBytes<Row>;
   #open: OpenBatch<Row> | null = null;
   #takenWeight = 0;
 
-  constructor(decode: Decode<Row>, limits: BatchLimits) {
+  constructor(decode: Decode<Row>, limits: BatchLimits, rowBytes: RowBytes<Row> = () => objectRowBytes) {
     this.#decode = decode;
     this.#limits = limits;
+    this.#rowBytes = rowBytes;
   }
 
   get isEmpty(): boolean {
@@ -85,18 +90,35 @@ export class BatchBuilder<Row extends OffsetRow> {
       if (open.records > 0 && open.bytes + bytes > this.#limits.maxBytes) {
         closeBefore(record.offset);
       }
-      this.#takenWeight += take(open, record, this.#decode(record, fetched), bytes);
+      this.#takenWeight += this.#take(open, record, this.#decode(record, fetched), bytes);
       if (open.records >= this.#limits.maxRows) {
         closeBefore(record.offset + 1n);
       }
     }
     if (fetched.unreadable !== undefined) {
-      this.#takenWeight += takeUnreadable(open, fetched.unreadable, from);
+      const { pointer, decoded } = unreadableRecord(fetched.unreadable, from);
+      this.#takenWeight += this.#take(open, pointer, decoded, 0);
     }
     // The fetch may reach beyond its last record: control records, compaction.
     open.nextPosition = fetched.nextPosition;
     this.#open = open.nextPosition === open.position ? null : open;
     return closed;
+  }
+
+  /** Answers what the record weighs. */
+  #take(open: OpenBatch<Row>, record: SourceRecord, decoded: Decoded<Row>, bytes: number): number {
+    // After decoding, which may have read headers that nobody had looked at before.
+    const weight = weightOf(record) + (decoded.kind === 'row' ? this.#rowBytes(decoded.row) : deadRecordBytes);
+    open.records += 1;
+    open.firstTimestampMs ??= record.timestampMs;
+    open.bytes += bytes;
+    open.weight += weight;
+    if (decoded.kind === 'row') {
+      open.rows.push(decoded.row);
+    } else {
+      open.dead.push({ record, reason: decoded.reason, message: decoded.message, stage: 'decode', attempts: 1 });
+    }
+    return weight;
   }
 
   /** Closes what is open, whatever its size. */
@@ -140,34 +162,18 @@ function openAt<Row extends OffsetRow>(fetched: FetchedBatch, position: bigint, 
   };
 }
 
-/** Answers what the record weighs. */
-function take<Row extends OffsetRow>(
-  open: OpenBatch<Row>,
-  record: SourceRecord,
-  decoded: Decoded<Row>,
-  bytes: number,
-): number {
-  // After decoding, which may have read headers that nobody had looked at before.
-  const weight = weightOf(record);
-  open.records += 1;
-  open.firstTimestampMs ??= record.timestampMs;
-  open.bytes += bytes;
-  open.weight += weight;
-  if (decoded.kind === 'row') {
-    open.rows.push(decoded.row);
-  } else {
-    open.dead.push({ record, reason: decoded.reason, message: decoded.message, stage: 'decode', attempts: 1 });
-  }
-  return weight;
-}
-
 /** One dead letter stands for the range, at its first offset; the bytes stay where they are. */
-function takeUnreadable<Row extends OffsetRow>(open: OpenBatch<Row>, range: UnreadableRange, from: bigint): number {
+function unreadableRecord(
+  range: UnreadableRange,
+  from: bigint,
+): { readonly pointer: SourceRecord; readonly decoded: Decoded<never> } {
   const { firstOffset, lastOffset, timestampMs, reason, message } = range;
   const headers = [['kpipe.last-offset', Buffer.from(lastOffset.toString())]] as const;
   const offset = firstOffset < from ? from : firstOffset;
-  const pointer: SourceRecord = { offset, timestampMs, key: null, value: null, headers };
-  return take(open, pointer, { kind: 'dead', reason, message }, 0);
+  return {
+    pointer: { offset, timestampMs, key: null, value: null, headers },
+    decoded: { kind: 'dead', reason, message },
+  };
 }
 
 function closeAt<Row extends OffsetRow>(open: OpenBatch<Row>, nextPosition: bigint): ClosedBatch<Row> {

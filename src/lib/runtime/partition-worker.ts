@@ -8,6 +8,7 @@ import {
   type DeadRecord,
   type Decode,
   type BatchLimits,
+  type RowBytes,
 } from './batch.ts';
 import { DeadLetterBreaker } from './breaker.ts';
 import type { RunCounts } from './counts.ts';
@@ -22,6 +23,8 @@ export interface WorkerContext<Row extends OffsetRow> {
   readonly sink: Sink<Row>;
   readonly decode: Decode<Row>;
   readonly limits: BatchLimits;
+  /** Default: that of a row of objects. */
+  readonly rowBytes?: RowBytes<Row> | undefined;
   /** Bounds how many batches are written at once. */
   readonly writes: Semaphore;
   /** Bounds what all partitions hold. */
@@ -72,7 +75,7 @@ export class PartitionWorker<Row extends OffsetRow> {
     this.assignment = assignment;
     this.claim = claim;
     this.#context = context;
-    this.#builder = new BatchBuilder(context.decode, context.limits);
+    this.#builder = new BatchBuilder(context.decode, context.limits, context.rowBytes);
     this.#breaker = new DeadLetterBreaker(context.breaker);
     this.#position = claim.position;
     this.#writtenPosition = claim.position;

@@ -1,4 +1,4 @@
-import type { Decode, BatchLimits } from './batch.ts';
+import type { Decode, BatchLimits, RowBytes } from './batch.ts';
 import type { OffsetRow, Sink } from './sink.ts';
 
 /** A role, ready to run: how its records are read, where they go, what bounds it. */
@@ -9,6 +9,8 @@ export interface Role<Row extends OffsetRow> {
   readonly decode: Decode<Row>;
   readonly sink: Sink<Row>;
   readonly batch: BatchLimits;
+  /** Where a row is not objects. */
+  readonly rowBytes?: RowBytes<Row>;
   readonly breaker: { readonly share: number; readonly of: number };
   readonly drainDeadlineMs: number;
   /** What all partitions may hold, where the run's default is not enough. */

@@ -59,8 +59,8 @@ export interface RunResult {
   readonly maxRssBytes: number;
 }
 
-/** For records that were read and are not yet written; what a fetch in flight brings comes on top. */
-const memoryBudgetBytes = 20 * 1024 * 1024;
+/** About 13,000 records of 360 bytes: what three batches in writing and the next ones need. See `MemoryBudget`. */
+const memoryBudgetBytes = 14 * 1024 * 1024;
 const mirrorEveryMs = 1000;
 const stallCheckMs = 10_000;
 const storeCheckMs = 5000;
@@ -101,6 +101,7 @@ export class RoleRun<Row extends OffsetRow> {
       sink: role.sink,
       decode: role.decode,
       limits: role.batch,
+      rowBytes: role.rowBytes,
       writes: new Semaphore(role.concurrency ?? options.concurrency),
       memory: new MemoryBudget(role.memoryBytes ?? memoryBudgetBytes),
       counts: this.counts,

@@ -1,9 +1,8 @@
-import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
 import type { ColumnType, ProjectionConfig } from '../../../src/lib/config/schema.ts';
 import { createEventDecoder } from '../../../src/lib/records/event.ts';
-import { createProjector, lastChanges, type ProjectionChange } from '../../../src/lib/records/projection.ts';
+import { createProjector } from '../../../src/lib/records/projection.ts';
 import { limits, recordOf } from './records.ts';
 
 const decode = createEventDecoder({ defaultSource: 'shop', limits });
@@ -201,29 +200,5 @@ describe('which projections an event has', () => {
       [1, ['5']],
     ]);
     expect(project([orders, other], { id: '1', type: 'order.x', data: { orderId: 'o', sku: 'x' } }).kind).toBe('dead');
-  });
-});
-
-describe('the last change of a key', () => {
-  const change = fc.record({
-    projection: fc.nat(1),
-    kind: fc.constantFrom('upsert' as const, 'delete' as const),
-    key: fc.array(fc.constantFrom('a', 'b', '"', ',', 'a","b'), { minLength: 2, maxLength: 2 }),
-    columns: fc.constant([]),
-  });
-  test('is what a naive replay of the batch ends with', () => {
-    fc.assert(
-      fc.property(fc.array(change), (made) => {
-        const changes: ProjectionChange[] = made.map((each, index) => ({ ...each, offset: BigInt(index) }));
-        const same = (left: ProjectionChange, right: ProjectionChange): boolean =>
-          left.projection === right.projection && left.key[0] === right.key[0] && left.key[1] === right.key[1];
-        const expected = changes.filter(
-          (one) => !changes.some((other) => same(one, other) && other.offset > one.offset),
-        );
-        const byOffset = (left: ProjectionChange, right: ProjectionChange): number =>
-          Number(left.offset - right.offset);
-        expect(lastChanges(changes).toSorted(byOffset)).toEqual(expected);
-      }),
-    );
   });
 });

@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
 import { BatchBuilder, withoutRejected, type ClosedBatch } from '../../../src/lib/runtime/batch.ts';
-import { weightOf } from '../../../src/lib/runtime/memory-budget.ts';
+import { deadRecordBytes, weightOf } from '../../../src/lib/runtime/memory-budget.ts';
 import { decodeTest, fetched, fetchOf, record, type TestRow } from './batches.ts';
 
 /** What a log holds from a position on: `gap` offsets without a record, then a record (null: the fetch ends there). */
@@ -13,8 +13,9 @@ const limitsOf = fc.record({ maxRows: fc.integer({ min: 1, max: 8 }), maxBytes: 
 function build(
   plan: readonly { items: readonly { gap: number; size: number; isDead: boolean }[]; tail: number }[],
   limits: { maxRows: number; maxBytes: number },
+  rowBytes?: (row: TestRow) => number,
 ) {
-  const builder = new BatchBuilder(decodeTest, { ...limits, maxWaitMs: 100 });
+  const builder = new BatchBuilder(decodeTest, { ...limits, maxWaitMs: 100 }, rowBytes);
   const closed: ClosedBatch<TestRow>[] = [];
   const sent: { offset: bigint; size: number; isDead: boolean }[] = [];
   let position = 0;
@@ -76,11 +77,14 @@ describe('batches of any fetches', () => {
     );
   });
 
-  test('weigh together what their records weigh', () => {
+  test('weigh together what their records and rows weigh', () => {
     fc.assert(
       fc.property(fetches, limitsOf, (plan, limits) => {
-        const { closed, sent } = build(plan, limits);
-        const weight = sent.reduce((sum, { size }) => sum + weightOf(record(0, 'x'.repeat(size))), 0);
+        const rowBytes = ({ text }: TestRow): number => 10 * text.length;
+        const { closed, sent } = build(plan, limits, rowBytes);
+        const weight = sent
+          .map(({ size, isDead }) => weightOf(record(0, 'x'.repeat(size))) + (isDead ? deadRecordBytes : 10 * size))
+          .reduce((sum, each) => sum + each, 0);
         expect(closed.reduce((sum, batch) => sum + batch.weight, 0)).toBe(weight);
       }),
     );

@@ -335,7 +335,7 @@ describe('back-pressure', () => {
 
   test('who holds records waits while all of them together hold too much; who holds none goes on', async () => {
     const inHand = gate();
-    const memory = new MemoryBudget(4000);
+    const memory = new MemoryBudget(2000);
     const writes = new Semaphore(2);
     const busy = worker([(batch) => inHand.promise.then(() => written(batch))], { memory, writes });
     const idle = worker([], { memory, writes });
