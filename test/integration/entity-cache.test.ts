@@ -181,6 +181,38 @@ describe('an entry', () => {
     await forget();
   });
 
+  test('of a table in another schema is not that of its namesake', async () => {
+    const table = uniqueTopic('orders').replace('-', '_');
+    const inSales = `sales.${table}`;
+    const projections = [projectionOf(table), { ...projectionOf(table), table: inSales }];
+    const cache = createEntityCache({ redis, projections, entities: [table], ttlMs, random: () => 0 });
+    expect(await cache.apply(0, [upsert('a', 1, 'public'), { ...upsert('a', 2, 'sales'), projection: 1 }])).toBe(2);
+    const statusAt = async (key: string): Promise<unknown> =>
+      JSON.parse((await redis.hget(key, 'row')) ?? 'null') as unknown;
+    expect(await statusAt(`kpipe:entity:v1:${table}:a`)).toEqual({ order_id: 'a', status: 'public' });
+    expect(await statusAt(`kpipe:entity:v1:sales.${table}:a`)).toEqual({ order_id: 'a', status: 'sales' });
+    cache.invalidate();
+    await vi.waitUntil(async () => (await redis.exists(entityKey(table, ['a']), entityKey(inSales, ['a']))) === 0, {
+      timeout: 30_000,
+      interval: 20,
+    });
+    await cache.close();
+  });
+
+  test('of a table that two projections write holds the columns of both, also where one event changes both', async () => {
+    const { cache, entry, forget } = cacheOf();
+    const row = (status: string, paid: string | null): Pick<ProjectionChange, 'row'> => ({
+      row: { order_id: 'a', status, paid },
+    });
+    await cache.apply(0, [{ ...upsert('a', 1, 'new'), ...row('new', null) }]);
+    await cache.apply(0, [
+      { ...upsert('a', 2, 'paid'), ...row('paid', null) },
+      { ...upsert('a', 2, 'paid'), ...row('paid', '7') },
+    ]);
+    expect(await entry('a')).toEqual({ p: '0', o: '2', row: '{"order_id":"a","status":"paid","paid":"7"}' });
+    await forget();
+  });
+
   test('an older row does not come back over a delete, a newer one does', async () => {
     const { cache, entry, forget } = cacheOf();
     await cache.apply(0, [deletion('a', 9)]);

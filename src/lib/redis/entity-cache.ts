@@ -11,7 +11,7 @@ import { MissedChanges, type VersionedChange } from './missed-changes.ts';
 export interface EntityCacheOptions {
   readonly redis: Redis;
   readonly projections: readonly ProjectionConfig[];
-  /** Tables (without schema) that are cached. */
+  /** Tables that are cached, without schema: of each schema that a projection writes. */
   readonly entities: readonly string[];
   readonly ttlMs: number;
   readonly random: () => number;
@@ -47,7 +47,10 @@ const maxMissedBytes = 8 * 1024 * 1024;
 /** Commands in one pipeline: a long one would outlast the command timeout. */
 const pipelineLength = 500;
 
-/** `kpipe:entity:v1:orders:ord-17`. Keys of several columns are joined as a JSON list. */
+/**
+ * `kpipe:entity:v1:orders:ord-17` for a row of public.orders, `kpipe:entity:v1:sales.orders:ord-17` for one of another
+ * schema. Keys of several columns are joined as a JSON list.
+ */
 export function entityKey(table: string, key: readonly string[]): string {
   const [only] = key;
   return `${prefixOf(table)}${key.length === 1 && only !== undefined ? only : JSON.stringify(key)}`;
@@ -55,7 +58,7 @@ export function entityKey(table: string, key: readonly string[]): string {
 
 /** Table names are plain: nothing in them is a pattern. */
 function prefixOf(table: string): string {
-  return `kpipe:entity:v1:${table}:`;
+  return `kpipe:entity:v1:${table.replace(/^public\./, '')}:`;
 }
 
 export function createEntityCache(options: EntityCacheOptions): EntityCache {
@@ -70,8 +73,8 @@ type Entry = readonly [string, VersionedChange];
  */
 class RedisEntityCache implements EntityCache {
   readonly #options: EntityCacheOptions;
-  readonly #tables: readonly string[];
-  readonly #cached: ReadonlySet<string>;
+  /** By projection: its table, or null where that is not cached. */
+  readonly #tables: readonly (string | null)[];
   readonly #missed = new MissedChanges(maxMissedBytes);
   readonly #onReady = (): void => void this.#meet();
   #timer: NodeJS.Timeout | null = null;
@@ -81,8 +84,7 @@ class RedisEntityCache implements EntityCache {
 
   constructor(options: EntityCacheOptions) {
     this.#options = options;
-    this.#tables = options.projections.map((projection) => tableOf(projection));
-    this.#cached = new Set(options.entities);
+    this.#tables = options.projections.map(({ table }) => (isCached(options, table) ? table : null));
     options.redis.on('ready', this.#onReady);
     if (options.redis.status === 'ready') {
       void this.#meet();
@@ -90,10 +92,15 @@ class RedisEntityCache implements EntityCache {
   }
 
   async apply(partition: number, changes: readonly ProjectionChange[]): Promise<number> {
-    const entries = changes.flatMap((change): Entry[] => {
-      const table = this.#tables[change.projection] ?? '';
-      return this.#cached.has(table) ? [[entityKey(table, change.key), { partition, change }]] : [];
-    });
+    // Of a row that one event changes twice, by two projections, the last: both have the same version.
+    const last = new Map<string, VersionedChange>();
+    for (const change of changes) {
+      const table = this.#tables[change.projection] ?? null;
+      if (table !== null) {
+        last.set(entityKey(table, change.key), { partition, change });
+      }
+    }
+    const entries: readonly Entry[] = [...last];
     if (this.#isBehind) {
       this.#miss(entries);
       return 0;
@@ -194,13 +201,17 @@ class RedisEntityCache implements EntityCache {
   }
 }
 
-function tableOf({ table }: ProjectionConfig): string {
-  return table.split('.')[1] ?? table;
+function isCached({ entities }: EntityCacheOptions, table: string): boolean {
+  return entities.includes(table.split('.')[1] ?? table);
 }
 
 /** SCAN, not KEYS: others wait for no command of ours. @throws what the driver throws */
-async function removeEntries({ redis, entities }: EntityCacheOptions): Promise<void> {
-  for (const table of entities) {
+async function removeEntries(options: EntityCacheOptions): Promise<void> {
+  const { redis, projections } = options;
+  for (const table of new Set(projections.map((projection) => projection.table))) {
+    if (!isCached(options, table)) {
+      continue;
+    }
     for (let cursor = ''; cursor !== '0';) {
       const [next, keys] = await redis.scan(cursor || '0', 'MATCH', `${prefixOf(table)}*`, 'COUNT', 1000);
       if (keys.length > 0) {
@@ -232,7 +243,10 @@ async function writeEntries(options: EntityCacheOptions, entries: readonly Entry
 }
 
 /** The row's columns by name, values in PostgreSQL's text form, as a SELECT would show them. */
-function rowOf(projection: ProjectionConfig, change: ProjectionChange): Record<string, string | null> {
+function rowOf(projection: ProjectionConfig, change: ProjectionChange): Readonly<Record<string, string | null>> {
+  if (change.row !== undefined) {
+    return change.row;
+  }
   const keys = Object.keys(projection.key).map((name, index) => [name, change.key[index] ?? null] as const);
   const columns = Object.keys(projection.columns).map((name, index) => [name, change.columns[index] ?? null] as const);
   return Object.fromEntries([...keys, ...columns]);

@@ -69,6 +69,7 @@ function isNewer(one: VersionedChange, other: VersionedChange): boolean {
 
 /** About what the text takes; the objects around it are put at 200 bytes. */
 function sizeOf(entry: string, { change }: VersionedChange): number {
-  const text = [...change.key, ...change.columns].reduce((sum, value) => sum + (value?.length ?? 0), entry.length);
+  const values = [...change.key, ...change.columns, ...Object.values(change.row ?? {})];
+  const text = values.reduce((sum: number, value) => sum + (value?.length ?? 0), entry.length);
   return 200 + 2 * text;
 }
