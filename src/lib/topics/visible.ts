@@ -31,15 +31,15 @@ export async function unseenChanges(
     const state = await observeTopics(broker, names, nowMs, 'named');
     return open.filter((change) => !isVisible(change, state));
   };
-  const left = await unseenByBroker(admin, changes, look, withinMs).catch(() => []);
-  return left.length === 0 ? changes : changes.filter((change) => left.some((open) => open.includes(change)));
+  const left = await unseenByBroker(admin, changes, look, withinMs).catch(() => [changes]);
+  return changes.filter((change) => left.some((open) => open.includes(change)));
 }
 
 /**
  * Has each broker looked at until nothing is left of the items. One that does not answer is left out; a look that fails
  * otherwise is made again: a topic that is being deleted cannot be looked at for a moment.
  * @param look what of the open items the broker does not show
- * @returns what was left when the time was over, of each broker that answers. @throws KPIPE_KAFKA_… when none does
+ * @returns what was left when the time was over, of each broker that answers. @throws KPIPE_KAFKA_UNREACHABLE when none does
  */
 export async function unseenByBroker<Item>(
   admin: ClusterAdmin,
@@ -48,7 +48,7 @@ export async function unseenByBroker<Item>(
   withinMs: number,
 ): Promise<readonly (readonly Item[])[]> {
   const until = performance.now() + withinMs;
-  return admin.onEachBroker(async (broker) => {
+  const leftOn = async (broker: ClusterAdmin): Promise<readonly Item[]> => {
     for (let open = items; ;) {
       open = (await look(broker, open).catch(asNotYet)) ?? open;
       if (open.length === 0 || performance.now() > until) {
@@ -56,7 +56,10 @@ export async function unseenByBroker<Item>(
       }
       await pause(100);
     }
-  });
+  };
+  const left = await admin.onEachBroker(leftOn);
+  // Behind some proxies no broker can be asked alone.
+  return left.length > 0 ? left : [await leftOn(admin)];
 }
 
 function asNotYet(error: unknown): null {
