@@ -43,6 +43,7 @@ export async function examine(config: Config, options: DoctorOptions): Promise<D
           deadlineMs,
         ),
         specs,
+        Object.values(config.roles).flatMap((role) => role?.deadLetters ?? []),
       );
     }),
     ...(postgres === undefined ? [] : postgresLooks(config, postgres, options)),

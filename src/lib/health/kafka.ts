@@ -5,8 +5,15 @@ import { failing, fine, warning, type Finding } from './check.ts';
 /** The oldest release whose requests kpipe speaks. */
 const oldest = [3, 0] as const;
 
-/** @param specs the topics that kpipe.yaml asks for */
-export function kafkaFindings(facts: KafkaFacts, specs: readonly TopicSpec[]): readonly Finding[] {
+/**
+ * @param specs the topics that kpipe.yaml asks for
+ * @param deadLetters those of them that roles write to, also where kpipe.yaml declares them as topics
+ */
+export function kafkaFindings(
+  facts: KafkaFacts,
+  specs: readonly TopicSpec[],
+  deadLetters: readonly string[] = [],
+): readonly Finding[] {
   return [
     fine('cluster', `${facts.cluster.clusterId}, ${count(facts.cluster.brokers.length, 'broker')}`),
     versionFinding(facts.version),
@@ -14,7 +21,7 @@ export function kafkaFindings(facts: KafkaFacts, specs: readonly TopicSpec[]): r
     replicasFinding(facts, specs),
     topicsFinding(facts, specs),
     partitionsFinding(facts),
-    rightsFinding(facts, specs),
+    rightsFinding(facts, specs, deadLetters),
   ];
 }
 
@@ -85,14 +92,17 @@ function partitionsFinding({ topics }: KafkaFacts): Finding {
     : fine('partitions', `${count(partitions.length, 'partition')} led and fully replicated`);
 }
 
-function rightsFinding({ rights }: KafkaFacts, specs: readonly TopicSpec[]): Finding {
+function rightsFinding({ rights }: KafkaFacts, specs: readonly TopicSpec[], deadLetters: readonly string[]): Finding {
   const wanted = specs.flatMap(({ name, origin, roles }) => {
     const right = rights.get(name);
-    if (right === undefined || roles.length === 0) {
-      return [];
-    }
-    const operation = origin === 'declared' ? ('read' as const) : ('write' as const);
-    return [{ topic: name, operation, granted: right[operation] }];
+    const isWritten = origin === 'deadLetters' || deadLetters.includes(name);
+    const isRead = origin === 'declared' && roles.length > 0;
+    return right === undefined
+      ? []
+      : [
+          ...(isRead ? [{ topic: name, operation: 'read', granted: right.read }] : []),
+          ...(isWritten ? [{ topic: name, operation: 'write', granted: right.write }] : []),
+        ];
   });
   const refused = wanted.filter(({ granted }) => !granted).map(({ operation, topic }) => `${operation} ${topic}`);
   if (refused.length > 0) {

@@ -30,7 +30,8 @@ const operations: Readonly<Record<string, Partial<Readonly<Record<Resource, stri
   ListOffsets: { topic: 'Describe' },
   Fetch: { topic: 'Read' },
   Produce: { topic: 'Write' },
-  FindCoordinator: { group: 'Describe', 'transactional id': 'Describe' },
+  // A transactional id is looked for only to write with it; Write includes Describe.
+  FindCoordinator: { group: 'Describe', 'transactional id': 'Write' },
   OffsetFetch: { group: 'Describe', topic: 'Describe' },
   OffsetCommit: { group: 'Read', topic: 'Read' },
   OffsetDelete: { group: 'Delete', topic: 'Read' },

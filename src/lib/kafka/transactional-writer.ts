@@ -6,6 +6,7 @@ import { KpipeError, messageOf } from '../errors.ts';
 import type { OutgoingRecord, PartitionPosition } from '../ports.ts';
 import { Connections, createKafkaJs } from './kafkajs.ts';
 import { classifySendFailure, connectFailure, recordRefused, refused, topicMissing } from './produce-errors.ts';
+import { coordinatorRefusal } from './transaction-coordinator.ts';
 import { wireHeaders } from './wire-headers.ts';
 
 export interface AddressedRecord extends OutgoingRecord {
@@ -69,7 +70,8 @@ export class TransactionalWriter {
       await withDeadline(begin(producer), openMs, 'no producer id');
     } catch (error) {
       connections.cut();
-      throw connectFailure(config, error, { transactionalId });
+      const refusal = await coordinatorRefusal(config, transactionalId).catch(() => null);
+      throw refusal ?? connectFailure(config, error, { transactionalId });
     }
     return new TransactionalWriter(producer, connections);
   }

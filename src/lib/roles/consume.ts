@@ -90,7 +90,7 @@ async function runOpened<Row extends OffsetRow>(
     open.push(() => publisher.close());
     const reports = new RunReports(role.name, now, options.notice);
     const before = { counts: new RunCounts(), startedAtMs: now() };
-    return await runSteppingAside(new PauseWatch(admin, group), options, async (signal) => {
+    return await runSteppingAside(new PauseWatch(admin, group, options.notice), options, async (signal) => {
       const source = await openSource(config.kafka, {
         topic: role.topic,
         topicId,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { KpipeError } from '../errors.ts';
 import type { GroupAdmin } from '../ports.ts';
 import { wait } from './backoff.ts';
 
@@ -46,11 +47,19 @@ type Look = PauseRequested | 'none' | 'unknown';
 export class PauseWatch {
   readonly #admin: Pick<GroupAdmin, 'committedOffsets' | 'deleteGroup'>;
   readonly #group: string;
+  readonly #notice: (text: string) => void;
+  #isRefused = false;
   /** A request that ran out: it stays what it was when it is seen again. */
   #expired: bigint | null = null;
 
-  constructor(admin: Pick<GroupAdmin, 'committedOffsets' | 'deleteGroup'>, group: string) {
+  /** `notice`: a line for the operator, when the role may not see such requests. */
+  constructor(
+    admin: Pick<GroupAdmin, 'committedOffsets' | 'deleteGroup'>,
+    group: string,
+    notice: (text: string) => void = () => undefined,
+  ) {
     this.#admin = admin;
+    this.#notice = notice;
     this.#group = pauseGroup(group);
   }
 
@@ -99,7 +108,11 @@ export class PauseWatch {
     try {
       const [commit] = await this.#admin.committedOffsets(this.#group);
       return commit === undefined ? 'none' : (parsePause(commit.metadata, commit.offset) ?? 'none');
-    } catch {
+    } catch (error) {
+      if (!this.#isRefused && error instanceof KpipeError && error.code === 'KPIPE_KAFKA_FAILED') {
+        this.#isRefused = true;
+        this.#notice(`kpipe replay cannot ask this role to step aside: ${error.message}`);
+      }
       return 'unknown';
     }
   }
