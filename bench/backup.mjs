@@ -1,10 +1,10 @@
 /**
  * What a proven backup costs, and whether its fingerprint is exact while the database is written to:
  *
- *     node bench/backup.mjs [--scale 7] [--rounds 3] [--loaded 10] [--kills 3]
+ *     node bench/backup.mjs [--scale 7] [--rounds 3] [--loaded 10] [--kills 3] [--increments 2]
  *
  * A pgbench scale is about 15 MB (67: 1 GB). Own primary and standby; medians; ratios against pg_basebackup alone with the
- * same compression. Needs the compiled kpipe (npm run build).
+ * same compression. Increments are measured on PostgreSQL 17 and later (put its programs first on PATH). Needs the compiled kpipe (npm run build).
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -31,10 +31,13 @@ const { values: options } = parseArgs({
     rounds: { type: 'string', default: '3' },
     loaded: { type: 'string', default: '10' },
     kills: { type: 'string', default: '3' },
+    increments: { type: 'string', default: '2' },
   },
 });
-const [scale, rounds, loaded, kills] = ['scale', 'rounds', 'loaded', 'kills'].map((name) => Number(options[name]));
-const { bin } = installedPostgres(process.env)[0];
+const [scale, rounds, loaded, kills, increments] = ['scale', 'rounds', 'loaded', 'kills', 'increments'].map((name) =>
+  Number(options[name]),
+);
+const { bin, major } = installedPostgres(process.env)[0];
 const user = postgresUser() ?? {};
 const root = mkdtempSync(join(tmpdir(), 'kpipe-bench-backup-'));
 chmodSync(root, 0o711);
@@ -108,7 +111,7 @@ async function prepare() {
     'UTF8',
     '--locale=C.UTF-8',
   );
-  const settings = `listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\nshared_buffers = 256MB\nmax_wal_size = 2GB\nhot_standby = on\njit = off\n`;
+  const settings = `listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\nshared_buffers = 256MB\nmax_wal_size = 2GB\nhot_standby = on\njit = off\n${major >= 17 ? 'summarize_wal = on\n' : ''}`;
   writeFileSync(join(data, 'postgresql.conf'), settings);
   await start('primary', data, port);
   must('pgbench', '-i', '-q', '-s', String(scale), 'postgres');
@@ -132,8 +135,14 @@ async function prepare() {
   return openBackupPlace(config);
 }
 
-const create = (place) =>
-  createBackup(place, { report: () => undefined, signal, environment: process.env, archiveDeadlineMs: 300_000 });
+const create = (place, more = {}) =>
+  createBackup(place, {
+    report: () => undefined,
+    signal,
+    environment: process.env,
+    archiveDeadlineMs: 300_000,
+    ...more,
+  });
 const verify = (place, id) =>
   verifyBackup(place, id, {
     level: 'full',
@@ -187,6 +196,25 @@ async function compareCosts(place) {
     `pg_basebackup alone ${seconds(median(alone))}, kpipe backup create ${seconds(median(ours))}: ${(median(ours) / median(alone)).toFixed(2)} ×`,
   );
   say(`kpipe backup verify --level full ${seconds(median(proofs))}`);
+}
+
+/** What an increment weighs against a full backup, by how many of the rows were changed between them. */
+async function weighIncrements(place) {
+  const rows = scale * 100_000;
+  for (const share of [0.001, 0.01, 0.1].slice(0, increments)) {
+    const full = await create(place);
+    const changed = Math.max(1, Math.round(rows * share));
+    sql(
+      `update pgbench_accounts set abalance = abalance + 1 where aid in (select (random() * ${rows})::int from generate_series(1, ${changed}))`,
+    );
+    const made = await create(place, { incremental: { base: full.id } });
+    const report = await verify(place, made.id);
+    const mb = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
+    const { entry } = made;
+    say(
+      `${share * 100} % of ${rows} rows changed, at random: copied ${mb(entry.increment.copiedBytes)} of ${mb(full.entry.clusterBytes)}, stored ${mb(entry.storedBytes)} of ${mb(full.entry.storedBytes)}: ${(entry.storedBytes / full.entry.storedBytes).toFixed(3)}; verify ${report.ok ? 'good' : 'NOT GOOD'}`,
+    );
+  }
 }
 
 async function fingerprintUnderLoad(place) {
@@ -268,7 +296,12 @@ async function killMidInsert(place) {
 
 try {
   const place = await prepare();
-  await compareCosts(place);
+  if (rounds > 0) {
+    await compareCosts(place);
+  }
+  if (increments > 0 && major >= 17) {
+    await weighIncrements(place);
+  }
   if (loaded > 0) {
     await fingerprintUnderLoad(place);
   }

@@ -113,3 +113,18 @@ test('given a row below a position is lost in the backup only, then the watermar
   expect(codesOf(report)).toEqual(['CONTENT_DIFFERS']);
   expect(report.checks.find(({ name }) => name === 'content')?.detail).toContain('kpipe.events, shop-0');
 });
+
+test('given a server that takes no incremental backups, when one is asked for, then it is refused with what to do', async () => {
+  const place = directory.place(alone);
+  const before = await place.repository.listBackups();
+
+  const asked = create(place, { incremental: { base: undefined } });
+
+  // The machine's own PostgreSQL may be older than 17, or a newer one without summaries.
+  await expect(asked).rejects.toMatchObject({
+    code: 'KPIPE_REFUSED',
+    message: expect.stringMatching(/takes no incremental backups: 17 and later do|summarize_wal is off/),
+    next: expect.stringContaining('kpipe backup create'),
+  });
+  expect(await place.repository.listBackups()).toEqual(before);
+});

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 import { afterAll } from 'vitest';
 
-import { createBackup, type BackupCreated } from '../../src/lib/backup/create.ts';
+import { createBackup, type BackupCreated, type CreateOptions } from '../../src/lib/backup/create.ts';
 import { initBackups } from '../../src/lib/backup/init.ts';
 import { openBackupPlace, type BackupPlace } from '../../src/lib/backup/place.ts';
 import { receiveWal, sealFinished } from '../../src/lib/backup/wal-archive.ts';
@@ -69,10 +69,7 @@ export async function backupDirectory(cluster: BackupSource): Promise<BackupDire
   };
 }
 
-export function create(
-  place: BackupPlace,
-  options: { signal?: AbortSignal; archiveDeadlineMs?: number; environment?: NodeJS.ProcessEnv } = {},
-): Promise<BackupCreated> {
+export function create(place: BackupPlace, options: Partial<CreateOptions> = {}): Promise<BackupCreated> {
   return createBackup(place, {
     report: () => undefined,
     signal: new AbortController().signal,

@@ -232,3 +232,9 @@ function own(path: string, user: ReturnType<typeof postgresUser>): void {
     chownSync(path, user.uid, user.gid);
   }
 }
+
+/** A directory that the servers' user may write to. */
+export function makeOwned(path: string): void {
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  own(path, postgresUser());
+}

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { zstdCompressSync } from 'node:zlib';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
 
 import { findBackup } from '../../src/lib/backup/catalogue.ts';
 import type { BackupEntry } from '../../src/lib/backup/entry.ts';
@@ -25,7 +25,11 @@ export async function resealed(
   const file = entry.files.find(({ name }) => name.startsWith(prefix))!;
   const plain = await wholeOf(unsealed(place.repository.readFile(id, file.name), file.name, place.keys.encryption));
   const changed = change(plain);
-  const inner = file.name.includes('.zst') ? zstdCompressSync(changed) : changed;
+  const inner = file.name.includes('.zst')
+    ? zstdCompressSync(changed)
+    : file.name.includes('.gz')
+      ? gzipSync(changed)
+      : changed;
   const stored = await wholeOf(sealed(Readable.from([inner]), place.keys.encryption));
   writeFileSync(join(directory, 'repository', 'backups', id, file.name), stored);
   const sha256 = createHash('sha256').update(stored).digest('hex');

@@ -373,6 +373,8 @@ describe('what cannot be looked at', () => {
     const { show, shows } = open(state(), { columns: 160 });
     const line = {
       id: '20260501T110000Z',
+      kind: 'full' as const,
+      parent: null,
       completedAt: new Date(nowMs - 3 * 3_600_000).toISOString(),
       ageMs: 3 * 3_600_000,
       clusterBytes: 1,

@@ -2,6 +2,7 @@ import { formatDuration, formatSize } from '../../lib/config/units.ts';
 import type { BackupProblem } from '../../lib/backup/alerts.ts';
 import type { BackupLine } from '../../lib/backup/catalogue.ts';
 import type { BackupCreated, CreatePhase } from '../../lib/backup/create.ts';
+import type { BackupEntry } from '../../lib/backup/entry.ts';
 import type { BackupInitiated } from '../../lib/backup/init.ts';
 import type { PruneResult } from '../../lib/backup/prune.ts';
 import type { RestorePlan, RestoreResult } from '../../lib/backup/restore-plan.ts';
@@ -30,10 +31,12 @@ export function phaseLine(phase: CreatePhase, detail: string, ms: number | null)
 
 const proofs: Readonly<Record<CheckName, string>> = {
   signature: 'the entry is what this key signed',
+  chain: 'every backup that it is an increment of is there, and signed',
   key: 'the key is the one that it was encrypted with',
   wal: 'no segment is missing, every record has its checksum',
   rpo: 'the archive holds what the primary has written',
   files: 'every file has the SHA-256 of the manifest',
+  combine: 'the links make one cluster, as its manifest says',
   start: 'a server starts on the restored files',
   recover: 'it recovers to the exact LSN of the fingerprint',
   content: 'every table holds what it held',
@@ -92,6 +95,7 @@ export function createdView({ id, entry, phases, ms, repaired }: BackupCreated, 
     ...repaired.map((text) => view.line([warn('! '), text])),
     ...entry.warnings.map((text) => view.line([warn('! '), text])),
     view.line([ok('backup '), strong(id), `  ${sizes}  in ${formatDuration(ms)}`]),
+    ...(entry.increment === null ? [] : [view.line(dim(`an increment of ${entry.increment.parent}`))]),
     view.line(dim(phases.map((phase) => `${phase.name} ${formatDuration(phase.ms)}`).join(', '))),
     view.line(dim(`next: kpipe backup verify ${id}`)),
   ].join('\n');
@@ -123,6 +127,7 @@ export function listView(
 
 const listColumns: readonly Column[] = [
   { title: 'BACKUP' },
+  { title: 'KIND' },
   { title: 'AGE', align: 'right' },
   { title: 'CLUSTER', align: 'right' },
   { title: 'STORED', align: 'right' },
@@ -134,6 +139,7 @@ const listColumns: readonly Column[] = [
 function listCells(line: BackupLine): readonly Line[] {
   return [
     line.id,
+    line.parent === null ? (line.kind ?? dim('?')) : ['increment of ', line.parent],
     line.ageMs === null ? dim('?') : formatDuration(line.ageMs),
     line.clusterBytes === null ? dim('?') : formatSize(line.clusterBytes),
     line.storedBytes === null ? dim('?') : formatSize(line.storedBytes),
@@ -156,7 +162,7 @@ function verifiedCell({ verified, problem }: BackupLine): Line {
     : [bad(verified.code ?? 'failed'), ` ${verified.level} ${age}`];
 }
 
-export function showView({ entry, line, reports }: BackupDescription, view: View): string {
+export function showView({ entry, line, chain, reports }: BackupDescription, view: View): string {
   const { fingerprint } = entry;
   const contents =
     fingerprint === null
@@ -166,6 +172,7 @@ export function showView({ entry, line, reports }: BackupDescription, view: View
         : `${fingerprint.partitions.length} partitions below their positions`;
   const rows: readonly (readonly [string, Line])[] = [
     ['backup', strong(entry.id)],
+    ...chainRows(entry, chain),
     ['made', `${entry.startedAt} – ${entry.completedAt}`],
     [
       'cluster',
@@ -188,6 +195,21 @@ export function showView({ entry, line, reports }: BackupDescription, view: View
     ]),
   ];
   return rows.map(([name, text]) => view.line([dim(name.padEnd(12)), ...pieces(text)])).join('\n');
+}
+
+function chainRows(entry: BackupEntry, chain: BackupDescription['chain']): readonly (readonly [string, Line])[] {
+  const { increment } = entry;
+  if (increment === null) {
+    return [['kind', 'full']];
+  }
+  const links = chain.flatMap((id, index): readonly (string | Span)[] => [
+    index === 0 ? '' : ' ← ',
+    id ?? bad('PARENT_MISSING'),
+  ]);
+  return [
+    ['kind', `increment of ${increment.parent}, ${formatSize(increment.copiedBytes)} copied`],
+    ['chain', links],
+  ];
 }
 
 function pieces(line: Line): readonly (string | Span)[] {
@@ -228,6 +250,7 @@ export function pruneView({ decisions, removedWal, planOnly }: PruneResult, view
 export function restorePlanLines(plan: RestorePlan): readonly Line[] {
   return [
     [dim('backup    '), strong(plan.backupId), dim(`  made ${plan.completedAt}`)],
+    ...(plan.chain.length === 1 ? [] : [[dim('chain     '), plan.chain.join(' ← ')]]),
     [dim('to        '), plan.directory],
     [dim('target    '), plan.target.text],
     [dim('archive   '), `${plan.segments} segments, every record up to ${plan.tailLsn}`],

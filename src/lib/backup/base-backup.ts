@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 
@@ -45,6 +45,8 @@ const lookEveryMs = 20;
 
 export interface CopyOptions {
   readonly signal: AbortSignal;
+  /** The backup_manifest of the backup that this one is an increment of. */
+  readonly parentManifest?: Buffer | undefined;
   /** Told of each file, of those with data as soon as they are begun. */
   readonly onFile: (file: CopiedFile) => void;
 }
@@ -60,7 +62,12 @@ export async function takeBaseBackup(
   const directory = join(workspace.directory, 'base');
   const { environment, done } = libpqEnvironment(postgres.primary, programs.bin, workspace);
   const common = ['-D', directory, '-Ft', '-X', 'stream', '--manifest-checksums=SHA256', '--checkpoint=fast'];
-  const args = [...common, '--no-sync', '--no-password', `--label=kpipe ${id}`];
+  const manifestFile = join(workspace.directory, 'parent_manifest');
+  if (options.parentManifest !== undefined) {
+    writeFileSync(manifestFile, options.parentManifest, { mode: 0o600 });
+  }
+  const against = options.parentManifest === undefined ? [] : [`--incremental=${manifestFile}`];
+  const args = [...common, ...against, '--no-sync', '--no-password', `--label=kpipe ${id}`];
   const file = join(programs.bin, 'pg_basebackup');
   try {
     for (const { args: compress, kind } of compressions) {
@@ -73,6 +80,7 @@ export async function takeBaseBackup(
         announced.rest();
         return { manifest, compression: kind };
       }
+      refuseWithoutSummaries(ended.output);
       if (announced.any || !unsupported.test(ended.output)) {
         throw programFailed('pg_basebackup failed', ended, nextAfter(ended.output));
       }
@@ -136,6 +144,18 @@ function namesIn(directory: string): readonly string[] {
       return [];
     }
     throw error;
+  }
+}
+
+/** The server says so when summaries were removed, or made on another timeline, since the parent. @throws KPIPE_REFUSED */
+function refuseWithoutSummaries(output: string): void {
+  const said = /ERROR:\s+((?:WAL summaries are required|incremental backups cannot be taken|WAL summarization).*)/.exec(
+    output,
+  );
+  if (said?.[1] !== undefined) {
+    throw new KpipeError('KPIPE_REFUSED', `the primary cannot say what changed since the parent: ${said[1]}`, {
+      next: 'take a full one: kpipe backup create; wal_summary_keep_time says how long summaries are kept',
+    });
   }
 }
 

@@ -23,6 +23,9 @@ export interface Verified {
 /** A line of `kpipe backup list`. */
 export interface BackupLine {
   readonly id: string;
+  readonly kind: BackupEntry['kind'] | null;
+  /** The backup that this one is an increment of; null for a full one. */
+  readonly parent: string | null;
   readonly completedAt: string | null;
   readonly ageMs: number | null;
   readonly clusterBytes: number | null;
@@ -55,10 +58,37 @@ export async function findBackup({ repository, keys }: BackupPlace, id: string |
   return { id: wanted, entry, signatureValid: hasValidSignature(document, keys.signing) };
 }
 
+/** Undefined where it is not there, or its entry cannot be read: one that is damaged does not hide the others. */
+export async function findReadable(place: BackupPlace, id: string): Promise<KnownBackup | undefined> {
+  try {
+    return await findBackup(place, id);
+  } catch (error) {
+    if (error instanceof KpipeError) {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
 /** Every backup, oldest first; one whose entry is damaged is a line too. */
 export async function listBackups(place: BackupPlace, nowMs: number): Promise<readonly BackupLine[]> {
   const ids = await place.repository.listBackups();
-  return Promise.all(ids.map((id) => describeBackup(place, id, nowMs)));
+  const lines = await Promise.all(ids.map((id) => describeBackup(place, id, nowMs)));
+  const parents = new Map(lines.flatMap(({ id, kind, parent }) => (kind === null ? [] : [[id, parent] as const])));
+  return lines.map((line) =>
+    line.problem === null && isCut(line.id, parents) ? { ...line, problem: 'PARENT_MISSING' } : line,
+  );
+}
+
+/** Whether a backup's chain ends elsewhere than in a full one that is there. */
+function isCut(id: string, parents: ReadonlyMap<string, string | null>): boolean {
+  const seen = new Set<string>();
+  let link: string | null | undefined = id;
+  while (typeof link === 'string' && !seen.has(link)) {
+    seen.add(link);
+    link = parents.get(link);
+  }
+  return link !== null;
 }
 
 export async function describeBackup(place: BackupPlace, id: string, nowMs: number): Promise<BackupLine> {
@@ -68,6 +98,8 @@ export async function describeBackup(place: BackupPlace, id: string, nowMs: numb
     const newest = reports.at(-1);
     return {
       id,
+      kind: entry.kind,
+      parent: entry.increment?.parent ?? null,
       completedAt: entry.completedAt,
       ageMs: nowMs - Date.parse(entry.completedAt),
       clusterBytes: entry.clusterBytes,
@@ -88,6 +120,8 @@ export async function describeBackup(place: BackupPlace, id: string, nowMs: numb
 }
 
 const unreadable = {
+  kind: null,
+  parent: null,
   completedAt: null,
   ageMs: null,
   clusterBytes: null,

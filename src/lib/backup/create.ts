@@ -13,6 +13,7 @@ import type { Pool } from '../postgres/pool.ts';
 import { takeBaseBackup, type BaseBackup, type CopiedFile } from './base-backup.ts';
 import { asBackupFailure, describeFingerprint, fingerprintWarnings, refuseUnfit, warningsOf } from './create-rules.ts';
 import { newBackupId, type BackupEntry, type Fingerprint, type StoredFile } from './entry.ts';
+import { describeIncrement, openParent, type Parent } from './increment.ts';
 import { signDocument } from './keys.ts';
 import { formatLsn, parseLsn, segmentBefore, segmentName } from './lsn.ts';
 import type { Manifest } from './manifest.ts';
@@ -44,6 +45,8 @@ export interface CreateOptions {
   readonly environment: NodeJS.ProcessEnv;
   /** How long a closed segment may take to reach the archive. */
   readonly archiveDeadlineMs: number;
+  /** Only what has changed since a backup: the named one, else the newest that can be built on. */
+  readonly incremental?: { readonly base: string | undefined };
 }
 
 /**
@@ -77,6 +80,8 @@ interface Made extends Proof {
 interface Source extends SourceFacts {
   readonly programs: PostgresPrograms;
   readonly warnings: readonly string[];
+  /** What is built on; a full backup builds on nothing. */
+  readonly parent: Parent | undefined;
 }
 
 class Creation {
@@ -103,13 +108,23 @@ class Creation {
       const programs = requirePrograms(facts.major, this.#options.environment);
       refuseUnsafeProgram(programs, postgres.primary, backups.trustServer);
       refuseUnfit(facts);
+      const parent = await this.#parent(facts);
       const warnings = [...warningsOf(facts, this.#place), ...(await this.#spaceWarnings(facts))];
       if (facts.slot === null) {
         await createSlot(this.#pool, archiveSlot(this.#place));
         warnings.push(`made the slot ${archiveSlot(this.#place)}: the archive begins now`);
       }
-      return [{ ...facts, programs, warnings }, `PostgreSQL ${facts.version}, ${warnings.length} warnings`];
+      const built = parent === undefined ? '' : `, an increment of ${parent.entry.id}`;
+      return [
+        { ...facts, programs, warnings, parent },
+        `PostgreSQL ${facts.version}, ${warnings.length} warnings${built}`,
+      ];
     });
+  }
+
+  async #parent(facts: SourceFacts): Promise<Parent | undefined> {
+    const { incremental } = this.#options;
+    return incremental === undefined ? undefined : await openParent(this.#place, facts, incremental.base);
   }
 
   async #spaceWarnings({ clusterBytes }: SourceFacts): Promise<readonly string[]> {
@@ -182,7 +197,8 @@ class Creation {
       onFailure: (error) => this.#failed.abort(error),
     });
     const base = this.#phase('copy', async () => {
-      const options = { signal, onFile: (file: CopiedFile) => stored.add(file) };
+      const parentManifest = source.parent?.manifest;
+      const options = { signal, parentManifest, onFile: (file: CopiedFile) => stored.add(file) };
       const taken = await takeBaseBackup(this.#place, id, source.programs, workspace, options);
       return [taken, `${taken.manifest.files.length} files`];
     });
@@ -223,10 +239,13 @@ class Creation {
   #entry(source: Source, made: Made): BackupEntry {
     const range = rangeOf(made.base);
     const { fingerprint } = made;
+    const { parent } = source;
+    const copiedBytes = made.base.manifest.files.reduce((sum, { bytes }) => sum + bytes, 0);
     return {
       version: 1,
       id: made.id,
-      kind: 'full',
+      kind: parent === undefined ? 'full' : 'incremental',
+      increment: parent === undefined ? null : describeIncrement(parent, copiedBytes),
       pipeline: this.#place.config.pipeline,
       startedAt: made.startedAt.toISOString(),
       completedAt: new Date().toISOString(),
@@ -240,7 +259,7 @@ class Creation {
       dataChecksums: source.dataChecksums,
       bootstrapRole: source.bootstrapRole,
       database: source.database,
-      clusterBytes: made.base.manifest.files.reduce((sum, { bytes }) => sum + bytes, 0),
+      clusterBytes: parent === undefined ? copiedBytes : (source.clusterBytes ?? parent.entry.clusterBytes),
       storedBytes: made.files.reduce((sum, { bytes }) => sum + bytes, 0),
       compression: made.base.compression,
       encryptionKeyId: this.#place.keys.encryption?.id.toString('hex') ?? null,

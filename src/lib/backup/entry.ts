@@ -55,10 +55,22 @@ const storedFile = z.strictObject({
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
 });
 
+/** What an incremental backup is an increment of: it holds only what has changed since that one began. */
+const increment = z.strictObject({
+  parent: z.string(),
+  parentStartLsn: lsnText,
+  /** Of the backup_manifest that the server was shown. */
+  parentManifestSha256: z.string().regex(/^[0-9a-f]{64}$/),
+  /** Uncompressed. */
+  copiedBytes: z.int(),
+});
+
 const entrySchema = z.strictObject({
   version: z.literal(1),
   id: z.string().regex(/^\d{8}T\d{6}Z-[0-9a-f]{6}$/),
-  kind: z.literal('full'),
+  kind: z.enum(['full', 'incremental']),
+  /** Null for a full one. */
+  increment: increment.nullable().default(null),
   pipeline: z.string(),
   startedAt: z.iso.datetime(),
   completedAt: z.iso.datetime(),
@@ -74,7 +86,7 @@ const entrySchema = z.strictObject({
   /** The role that initdb made: it is in every cluster, under whatever name. */
   bootstrapRole: z.string(),
   database: z.string(),
-  /** Of the cluster, uncompressed. */
+  /** Of the cluster, uncompressed; of an incremental backup's by the sizes of the databases. */
   clusterBytes: z.int(),
   storedBytes: z.int(),
   compression: z.enum(['zstd', 'gzip', 'none']),
@@ -87,6 +99,7 @@ const entrySchema = z.strictObject({
 export type BackupEntry = z.output<typeof entrySchema>;
 export type Fingerprint = z.output<typeof fingerprint>;
 export type TableFingerprint = z.output<typeof tableFingerprint>;
+export type Increment = z.output<typeof increment>;
 export type StoredFile = z.output<typeof storedFile>;
 
 /** The entry without its signature, or undefined where the document is none. */
@@ -96,7 +109,7 @@ export function parseEntry(value: unknown): BackupEntry | undefined {
   }
   const { signature: _signature, ...rest } = value as { readonly signature?: unknown };
   const parsed = entrySchema.safeParse(rest);
-  return parsed.success ? parsed.data : undefined;
+  return parsed.success && (parsed.data.kind === 'full') === (parsed.data.increment === null) ? parsed.data : undefined;
 }
 
 /** `20261123T065712Z-3fa1c2`: sorts by time. */

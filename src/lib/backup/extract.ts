@@ -45,6 +45,8 @@ export interface ExtractRequest extends ExtractOptions {
 }
 
 export interface ExtractResult {
+  /** backup_manifest, as it was read. */
+  readonly manifest: string;
   readonly files: number;
   readonly bytes: number;
 }
@@ -65,11 +67,7 @@ export async function extractBackup(request: ExtractRequest): Promise<ExtractRes
       );
     }
   }
-  const result = extraction.finish();
-  if (request.target !== undefined) {
-    placeTablespaces(request.target);
-  }
-  return result;
+  return extraction.finish();
 }
 
 /** What a backup's stored files hold, gathered while they are read, in any order. */
@@ -129,7 +127,8 @@ export class Extraction {
     if (mismatch !== undefined) {
       throw new CheckFailed('MANIFEST', mismatch);
     }
-    return { files: digests.length, bytes: digests.reduce((sum, { bytes }) => sum + bytes, 0) };
+    const bytes = digests.reduce((sum, digest) => sum + digest.bytes, 0);
+    return { manifest: this.#manifestText, files: digests.length, bytes };
   }
 }
 
@@ -243,14 +242,14 @@ function makeDirectory(target: ExtractTarget, path: string): void {
   }
 }
 
-function give({ user }: ExtractTarget, path: string): void {
+export function give({ user }: ExtractTarget, path: string): void {
   if (user !== undefined) {
     chownSync(path, user.uid, user.gid);
   }
 }
 
-/** The server makes its links from this file: it must name where the tablespaces are now. */
-function placeTablespaces(target: ExtractTarget): void {
+/** To be called once for a cluster that is whole. The server makes its links from this file: it must name where the tablespaces are now. */
+export function placeTablespaces(target: ExtractTarget): void {
   const map = join(target.data, 'tablespace_map');
   let text: string;
   try {

@@ -39,8 +39,11 @@ const document = z.object({
       Path: z.string().optional(),
       'Encoded-Path': z.string().optional(),
       Size: z.int().min(0),
-      'Checksum-Algorithm': z.literal('SHA256'),
-      Checksum: z.string().regex(/^[0-9a-f]{64}$/),
+      'Checksum-Algorithm': z.literal('SHA256').optional(),
+      Checksum: z
+        .string()
+        .regex(/^[0-9a-f]{64}$/)
+        .optional(),
     }),
   ),
   'WAL-Ranges': z.array(z.object({ Timeline: z.int(), 'Start-LSN': z.string(), 'End-LSN': z.string() })).min(1),
@@ -62,11 +65,17 @@ export function parseManifest(text: string): Manifest {
   }
   return {
     version: parsed.data['PostgreSQL-Backup-Manifest-Version'],
-    files: parsed.data.Files.map((file) => ({
-      path: insidePath(file.Path ?? Buffer.from(file['Encoded-Path'] ?? '', 'hex').toString('utf8')),
-      bytes: file.Size,
-      sha256: file.Checksum,
-    })),
+    files: parsed.data.Files.flatMap((file) => {
+      const path = insidePath(file.Path ?? Buffer.from(file['Encoded-Path'] ?? '', 'hex').toString('utf8'));
+      if (file.Checksum !== undefined && file['Checksum-Algorithm'] !== undefined) {
+        return [{ path, bytes: file.Size, sha256: file.Checksum }];
+      }
+      // pg_combinebackup lists the log, too, and that without a checksum: its records have their own.
+      if (path.startsWith('pg_wal/')) {
+        return [];
+      }
+      throw new ManifestMismatch(`backup_manifest has no SHA-256 of ${path}`);
+    }),
     walRanges: parsed.data['WAL-Ranges'].map((range) => ({
       timeline: range.Timeline,
       start: lsn(range['Start-LSN']),

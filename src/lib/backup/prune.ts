@@ -1,9 +1,8 @@
-import { findBackup, validReports } from './catalogue.ts';
+import { findReadable, validReports } from './catalogue.ts';
 import type { BackupEntry } from './entry.ts';
 import { parseLsn, parseSegmentName, segmentAt } from './lsn.ts';
 import { isLocked, withBackupLock, type BackupPlace } from './place.ts';
-import { decideRetention, type RetentionDecision } from './retention.ts';
-import { KpipeError } from '../errors.ts';
+import { decideRetention, type RetentionCandidate, type RetentionDecision } from './retention.ts';
 
 /** The document of `kpipe backup prune`. */
 export interface PruneResult {
@@ -23,6 +22,7 @@ export function pruneBackups(place: BackupPlace, planOnly: boolean, nowMs: numbe
     const kept = decisions.filter(({ keep }) => keep).map(({ id }) => id);
     const needless = await needlessWal(place, kept);
     if (!planOnly) {
+      // An increment goes before its parent: killed in between, nothing is left that cannot be restored.
       for (const { id } of decisions.filter(({ keep }) => !keep)) {
         await place.repository.removeBackup(id);
       }
@@ -35,37 +35,32 @@ export function pruneBackups(place: BackupPlace, planOnly: boolean, nowMs: numbe
 async function planPrune(place: BackupPlace, nowMs: number): Promise<readonly RetentionDecision[]> {
   const { keep } = place.backups;
   const ids = await place.repository.listBackups();
-  const entries = await Promise.all(ids.map((id) => trustedEntry(place, id)));
-  const trusted = entries.filter((entry) => entry !== undefined);
-  const candidates = trusted.map(async (entry) => ({
-    id: entry.id,
+  const candidates = await Promise.all(ids.map((id) => candidateOf(place, id)));
+  return decideRetention(candidates, { full: keep.full, windowMs: keep.window }, nowMs);
+}
+
+/** Of an entry that this key did not sign only the parent is believed: keeping one more does no harm. */
+async function candidateOf(place: BackupPlace, id: string): Promise<RetentionCandidate> {
+  const known = await findReadable(place, id);
+  if (known?.signatureValid !== true) {
+    const parent = known?.entry.increment?.parent ?? null;
+    const held = 'its entry cannot be trusted: remove it by hand';
+    return { id, completedAtMs: 0, parent, proven: false, held, untrusted: true };
+  }
+  const { entry } = known;
+  const reports = await validReports(place, id);
+  return {
+    id,
     completedAtMs: Date.parse(entry.completedAt),
-    parent: null,
-    proven: (await validReports(place, entry.id)).some((report) => report.ok && report.level === 'full'),
-  }));
-  const decided = decideRetention(await Promise.all(candidates), { full: keep.full, windowMs: keep.window }, nowMs);
-  const known = new Set(decided.map(({ id }) => id));
-  return [
-    ...decided.map((decision) => {
-      const busy = isLocked(place.local, `verify-${decision.id}`);
-      return !decision.keep && busy ? { ...decision, keep: true, reason: 'is being verified or restored' } : decision;
-    }),
-    ...ids
-      .filter((id) => !known.has(id))
-      .map((id) => ({ id, keep: true, reason: 'its entry cannot be trusted: remove it by hand' })),
-  ];
+    parent: entry.increment?.parent ?? null,
+    proven: reports.some((report) => report.ok && report.level === 'full'),
+    held: isLocked(place.local, `verify-${id}`) ? 'is being verified or restored' : undefined,
+  };
 }
 
 async function trustedEntry(place: BackupPlace, id: string): Promise<BackupEntry | undefined> {
-  try {
-    const { entry, signatureValid } = await findBackup(place, id);
-    return signatureValid ? entry : undefined;
-  } catch (error) {
-    if (error instanceof KpipeError) {
-      return undefined;
-    }
-    throw error;
-  }
+  const known = await findReadable(place, id);
+  return known?.signatureValid === true ? known.entry : undefined;
 }
 
 /** Nothing where a kept backup's needs are not known. */

@@ -18,6 +18,8 @@ export type RestoreTarget =
 /** What will be done. `latest` is resolved to an LSN: a hole in the archive fails instead of ending early. */
 export interface RestorePlan {
   readonly backupId: string;
+  /** The links that are restored, the full backup first; of a full one only itself. */
+  readonly chain: readonly string[];
   readonly completedAt: string;
   readonly directory: string;
   readonly target: {

@@ -17,7 +17,8 @@ import type { ServerUser } from '../sandbox/directory.ts';
 import { postgresUser } from '../sandbox/postgres.ts';
 import { findBackup } from './catalogue.ts';
 import type { BackupEntry } from './entry.ts';
-import { extractBackup } from './extract.ts';
+import { chainOf, type Chain } from './chain.ts';
+import { combineChain, combinedBytes, extractChain, linksDirectory } from './combine.ts';
 import { formatLsn } from './lsn.ts';
 import { withBackupLock, type BackupPlace } from './place.ts';
 import { isolated, recoverySettings, settingsText, type RecoveryPlan } from './recovery-settings.ts';
@@ -77,8 +78,9 @@ export async function restoreBackup(
     await sweepScratch(request.scratchRoot);
     const programs = requirePrograms(Number.parseInt(entry.postgresVersion, 10), request.environment);
     const scratch = makeScratch(request.scratchRoot);
-    const restoration = new Restoration(place, request, { entry, directory, user, programs, scratch });
     try {
+      const chain = await chainOf(place, entry);
+      const restoration = new Restoration(place, request, { entry, chain, directory, user, programs, scratch });
       const plan = await restoration.plan();
       return (await confirm(plan)) ? await restoration.carryOut(plan) : restoration.onlyPlanned(plan);
     } catch (error) {
@@ -97,6 +99,8 @@ export async function restoreBackup(
 
 interface Means {
   readonly entry: BackupEntry;
+  /** What is restored: the entry and all that it is an increment of. */
+  readonly chain: Chain;
   readonly directory: string;
   readonly user: ServerUser | undefined;
   readonly programs: PostgresPrograms;
@@ -118,7 +122,7 @@ class Restoration {
   }
 
   async plan(): Promise<RestorePlan> {
-    const { entry, directory, scratch, programs } = this.#means;
+    const { entry, chain, directory, scratch, programs } = this.#means;
     const { target } = this.#request;
     this.#request.report('reading the archive from the backup to its tail');
     await sealFinished(this.#place);
@@ -126,6 +130,7 @@ class Restoration {
     const proof = await this.#prove(wanted, programs, scratch);
     return {
       backupId: entry.id,
+      chain: chain.map(({ id }) => id),
       completedAt: entry.completedAt,
       directory,
       target: describeTarget(target, proof),
@@ -167,7 +172,7 @@ class Restoration {
   async carryOut(plan: RestorePlan): Promise<RestoreResult> {
     const { directory } = this.#means;
     const began = performance.now();
-    rmSync(this.#building, { recursive: true, force: true });
+    this.#clear(this.#building);
     try {
       await this.#extract();
       const found = await this.#recover(plan);
@@ -185,32 +190,34 @@ class Restoration {
         gap: gapOf(found.positions, directory),
       };
     } catch (error) {
-      for (const path of [this.#building, `${directory}-tablespaces`, `${directory}-wal`]) {
-        rmSync(path, { recursive: true, force: true });
-      }
+      this.#clear(this.#building, `${directory}-tablespaces`, `${directory}-wal`);
       throw error;
     }
   }
 
+  #clear(...paths: readonly string[]): void {
+    [linksDirectory({ data: this.#building }), ...paths].forEach((path) =>
+      rmSync(path, { recursive: true, force: true }),
+    );
+  }
+
   async #extract(): Promise<void> {
-    const { entry, directory, user } = this.#means;
-    this.#request.report('restoring the files');
+    const { chain, directory, user, programs, scratch } = this.#means;
+    const { signal, report } = this.#request;
+    report('restoring the files');
     mkdirSync(this.#building, { recursive: true, mode: 0o700 });
     own(this.#building, user);
     const free = await freeBytesAt(this.#building);
-    if (free < entry.clusterBytes * 1.05) {
-      throw new CheckFailed(
-        'NO_SPACE',
-        `${dirname(directory)} has ${free} bytes left, the cluster needs ${entry.clusterBytes}`,
-      );
+    const needed = combinedBytes(chain);
+    if (free < needed * 1.05) {
+      throw new CheckFailed('NO_SPACE', `${dirname(directory)} has ${free} bytes left, the cluster needs ${needed}`);
     }
-    await extractBackup({
-      entry,
-      read: (name) => this.#place.repository.readFile(entry.id, name),
-      key: this.#place.keys.encryption,
-      signal: this.#request.signal,
-      target: { data: this.#building, tablespaces: `${directory}-tablespaces`, user },
-    });
+    const target = { data: this.#building, tablespaces: `${directory}-tablespaces`, user };
+    await extractChain(this.#place, chain, { target, signal });
+    if (chain.length > 1) {
+      report(`making one cluster of ${chain.length} links`);
+      await combineChain({ programs, workspace: scratch.workspace, signal }, chain, target, true);
+    }
   }
 
   async #recover(plan: RestorePlan): Promise<Pick<RestoreResult, 'reachedLsn' | 'lastCommitAt' | 'positions'>> {

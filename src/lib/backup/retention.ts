@@ -6,6 +6,10 @@ export interface RetentionCandidate {
   readonly parent: string | null;
   /** Passed `verify --level full`, and the report's signature is valid. */
   readonly proven: boolean;
+  /** Stays whatever the policy says, and why: it is in use, or its entry cannot be trusted. */
+  readonly held?: string | undefined;
+  /** Its entry says nothing that can be relied on: it stands for no moment that another need not stand for. */
+  readonly untrusted?: boolean | undefined;
 }
 
 export interface RetentionPolicy {
@@ -22,15 +26,17 @@ export interface RetentionDecision {
 }
 
 /**
- * Newest first. Kept: the newest `full` ones, all within the window and the one before it (which its beginning is restored
- * from), the newest that passed a full verification, and whatever a kept increment needs.
+ * Newest first, so that an increment comes before its parent. Kept: the newest `full` ones, the newest of all, all within the window and the
+ * one before it (which its beginning is restored from), the newest that passed a full verification, what is held, and
+ * whatever a kept increment needs.
  */
 export function decideRetention(
   candidates: readonly RetentionCandidate[],
   policy: RetentionPolicy,
   nowMs: number,
 ): readonly RetentionDecision[] {
-  const newestFirst = candidates.toSorted((left, right) => right.completedAtMs - left.completedAtMs);
+  const sorted = candidates.toSorted((left, right) => right.completedAtMs - left.completedAtMs);
+  const newestFirst = sorted.filter(({ untrusted }) => untrusted !== true);
   const windowStart = nowMs - policy.windowMs;
   const reasons = new Map<string, string>();
   const keep = (candidate: RetentionCandidate | undefined, reason: string): void => {
@@ -40,6 +46,7 @@ export function decideRetention(
   };
   const fulls = newestFirst.filter(({ parent }) => parent === null);
   fulls.slice(0, policy.full).forEach((candidate) => keep(candidate, `one of the newest ${policy.full}`));
+  keep(newestFirst[0], 'the newest');
   newestFirst
     .filter(({ completedAtMs }) => completedAtMs >= windowStart)
     .forEach((candidate) => keep(candidate, 'within the window'));
@@ -51,8 +58,9 @@ export function decideRetention(
     newestFirst.find(({ proven }) => proven),
     'the newest that passed a full verification',
   );
-  keepParents(newestFirst, reasons);
-  return newestFirst.map(({ id }) => ({
+  sorted.forEach((candidate) => candidate.held !== undefined && keep(candidate, candidate.held));
+  keepParents(sorted, reasons);
+  return sorted.map(({ id }) => ({
     id,
     keep: reasons.has(id),
     reason: reasons.get(id) ?? 'older than the window, and enough newer ones',

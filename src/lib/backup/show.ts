@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 
 import { KpipeError, messageOf } from '../errors.ts';
-import { describeBackup, findBackup, isReport, validReports, type BackupLine } from './catalogue.ts';
-import type { BackupEntry } from './entry.ts';
+import { describeBackup, findBackup, findReadable, isReport, validReports, type BackupLine } from './catalogue.ts';
+import type { BackupEntry, Increment } from './entry.ts';
 import { hasValidSignature } from './keys.ts';
 import type { BackupPlace } from './place.ts';
 import type { VerifyReport } from './verdict.ts';
@@ -10,6 +10,8 @@ import type { VerifyReport } from './verdict.ts';
 /** The document of `kpipe backup show`. */
 export interface BackupDescription {
   readonly line: BackupLine;
+  /** What a restore of it needs, the full backup first; of a full one only itself. Null in place of one that is not there. */
+  readonly chain: readonly (string | null)[];
   readonly entry: BackupEntry;
   /** Those with a valid signature, oldest first. */
   readonly reports: readonly VerifyReport[];
@@ -22,7 +24,22 @@ export async function showBackup(
 ): Promise<BackupDescription> {
   const known = await findBackup(place, id);
   const line = await describeBackup(place, known.id, nowMs);
-  return { line, entry: known.entry, reports: await validReports(place, known.id) };
+  const chain = await chainOfIds(place, known.entry);
+  return { line, chain, entry: known.entry, reports: await validReports(place, known.id) };
+}
+
+async function chainOfIds(place: BackupPlace, entry: BackupEntry): Promise<readonly (string | null)[]> {
+  const ids = [entry.id];
+  let link: BackupEntry | undefined = entry;
+  while (link !== undefined && link.increment !== null) {
+    const { parent }: Increment = link.increment;
+    link = !ids.includes(parent) ? (await findReadable(place, parent))?.entry : undefined;
+    if (link === undefined) {
+      return [null, ...ids];
+    }
+    ids.unshift(parent);
+  }
+  return ids;
 }
 
 /** The document of `kpipe backup verify --report FILE`. */

@@ -1,3 +1,4 @@
+import type { BackupEntry } from './entry.ts';
 import type { Signature } from './keys.ts';
 
 export const verifyLevels = ['manifest', 'restore', 'full'] as const;
@@ -9,6 +10,18 @@ const verdicts = {
   KEY: [
     'the encryption key in kpipe.yaml is not the one that the backup was made with',
     'find the key by its id and name it under postgres.backups.encryption.key',
+  ],
+  PARENT_MISSING: [
+    'a backup that this one is an increment of was removed by hand, or its entry was lost',
+    'kpipe backup create takes a full one; kpipe backup prune never removes a parent that is needed',
+  ],
+  PARENT_MISMATCH: [
+    'another backup stands where the parent was: of another cluster, timeline or moment',
+    'kpipe backup create takes a full one; look who writes to the repository',
+  ],
+  COMBINE_FAILED: [
+    'pg_combinebackup could not make one cluster of the links, or made one that is not as its manifest says',
+    'kpipe backup create takes a full one; verify each link by its id',
   ],
   MANIFEST: [
     'the stored files were changed, cut or lost after the backup was made',
@@ -65,10 +78,12 @@ export type VerdictCode = keyof typeof verdicts;
 
 export const checkNames = [
   'signature',
+  'chain',
   'key',
   'wal',
   'rpo',
   'files',
+  'combine',
   'start',
   'recover',
   'content',
@@ -110,13 +125,16 @@ export interface VerifyReport {
 }
 
 const checksOf: Readonly<Record<VerifyLevel, readonly CheckName[]>> = {
-  manifest: ['signature', 'key', 'wal', 'rpo', 'files'],
-  restore: ['signature', 'key', 'wal', 'rpo', 'files', 'start', 'recover'],
+  manifest: ['signature', 'chain', 'key', 'wal', 'rpo', 'files'],
+  restore: ['signature', 'chain', 'key', 'wal', 'rpo', 'files', 'combine', 'start', 'recover'],
   full: checkNames,
 };
 
-export function checksOfLevel(level: VerifyLevel): readonly CheckName[] {
-  return checksOf[level];
+export type BackupKind = BackupEntry['kind'];
+
+/** A full backup has no chain, and nothing to combine. */
+export function checksOfLevel(level: VerifyLevel, kind: BackupKind = 'full'): readonly CheckName[] {
+  return checksOf[level].filter((name) => kind === 'incremental' || (name !== 'chain' && name !== 'combine'));
 }
 
 /** A check's failure, with what the reader needs to go on. */
@@ -147,8 +165,8 @@ export function notJudged(name: CheckName, why: string): BackupCheck {
  * Good only when each check of the level was made and held. Of the RPO alone "not judged" is accepted: a dead primary is
  * when a backup is needed.
  */
-export function isGood(level: VerifyLevel, checks: readonly BackupCheck[]): boolean {
-  return checksOf[level].every((name) => {
+export function isGood(level: VerifyLevel, checks: readonly BackupCheck[], kind: BackupKind = 'full'): boolean {
+  return checksOfLevel(level, kind).every((name) => {
     const check = checks.find((candidate) => candidate.name === name);
     return check?.ok === true || (name === 'rpo' && check?.ok === null);
   });

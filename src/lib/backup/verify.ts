@@ -6,7 +6,8 @@ import { promote } from '../postgres/restored.ts';
 import { formatDuration } from '../config/units.ts';
 import { findBackup, type KnownBackup } from './catalogue.ts';
 import type { BackupEntry } from './entry.ts';
-import { extractBackup } from './extract.ts';
+import { chainOf, type Chain } from './chain.ts';
+import { combineChain, combinedBytes, extractChain } from './combine.ts';
 import { freeBytesAt } from './free-bytes.ts';
 import { signDocument } from './keys.ts';
 import { formatLsn, parseLsn } from './lsn.ts';
@@ -84,6 +85,8 @@ class Verification {
   readonly #options: VerifyOptions;
   readonly #scratch: Scratch;
   readonly #checks: BackupCheck[] = [];
+  /** What is restored; for a full backup itself. */
+  #chain: Chain;
   #server: RestoredServer | undefined;
   #rtoMs: number | null = null;
   #rpoMs: number | null = null;
@@ -91,6 +94,7 @@ class Verification {
   constructor(place: BackupPlace, known: KnownBackup, options: VerifyOptions, scratch: Scratch) {
     this.#place = place;
     this.#known = known;
+    this.#chain = [known.entry];
     this.#options = options;
     this.#scratch = scratch;
   }
@@ -101,7 +105,7 @@ class Verification {
     if (await this.#check('signature', () => Promise.resolve(this.#signature()))) {
       await this.#prove(entry);
     }
-    for (const name of checksOfLevel(level)) {
+    for (const name of checksOfLevel(level, entry.kind)) {
       if (!this.#checks.some((check) => check.name === name)) {
         this.#checks.push(notJudged(name, 'not reached: it stands on a check that failed'));
       }
@@ -117,7 +121,8 @@ class Verification {
 
   async #prove(entry: BackupEntry): Promise<void> {
     const { level, environment, signal } = this.#options;
-    if (!(await this.#check('key', () => Promise.resolve(this.#key(entry))))) {
+    const isWhole = entry.increment === null || (await this.#check('chain', () => this.#links(entry)));
+    if (!isWhole || !(await this.#check('key', () => Promise.resolve(this.#key())))) {
       return;
     }
     const programs = programsOf(Number.parseInt(entry.postgresVersion, 10), environment);
@@ -131,8 +136,11 @@ class Verification {
       await this.#rpo(proof, position);
     }
     const began = performance.now();
-    const whole = await this.#check('files', () => this.#files(entry));
+    const whole = await this.#check('files', () => this.#files());
     if (level === 'manifest' || !whole || proof === undefined || programs === undefined) {
+      return;
+    }
+    if (entry.increment !== null && !(await this.#check('combine', () => this.#combine(programs)))) {
       return;
     }
     if (!(await this.#check('start', () => this.#start(entry, programs)))) {
@@ -171,15 +179,19 @@ class Verification {
     return `entry signed with key ${this.#place.keys.signing.id}`;
   }
 
-  #key({ encryptionKeyId }: BackupEntry): string {
+  async #links(entry: BackupEntry): Promise<string> {
+    this.#chain = await chainOf(this.#place, entry);
+    return `the full backup ${this.#chain[0].id} and ${this.#chain.length - 1} increments, each signed`;
+  }
+
+  #key(): string {
     const configured = this.#place.keys.encryption?.id.toString('hex') ?? null;
-    if (encryptionKeyId === null) {
-      return 'not encrypted';
+    const keys = new Set(this.#chain.flatMap(({ encryptionKeyId }) => encryptionKeyId ?? []));
+    const other = [...keys].find((id) => id !== configured);
+    if (other !== undefined) {
+      throw new CheckFailed('KEY', `encrypted with key ${other}; kpipe.yaml names ${configured ?? 'none'}`);
     }
-    if (configured !== encryptionKeyId) {
-      throw new CheckFailed('KEY', `encrypted with key ${encryptionKeyId}; kpipe.yaml names ${configured ?? 'none'}`);
-    }
-    return `key ${encryptionKeyId}`;
+    return keys.size === 0 ? 'not encrypted' : `key ${configured ?? ''}`;
   }
 
   async #wal(entry: BackupEntry, programs: PostgresPrograms | undefined): Promise<WalProof> {
@@ -200,22 +212,26 @@ class Verification {
     );
   }
 
-  async #files(entry: BackupEntry): Promise<string> {
+  async #files(): Promise<string> {
     const { level, signal } = this.#options;
     const { data, tablespaces, user, directory } = this.#scratch;
     const restores = level !== 'manifest';
     const free = await freeBytesAt(directory);
-    if (restores && free < entry.clusterBytes * 1.05) {
-      throw new CheckFailed('NO_SPACE', `${directory} has ${free} bytes left, the cluster needs ${entry.clusterBytes}`);
+    const needed = combinedBytes(this.#chain);
+    if (restores && free < needed * 1.05) {
+      throw new CheckFailed('NO_SPACE', `${directory} has ${free} bytes left, the cluster needs ${needed}`);
     }
-    const { files, bytes } = await extractBackup({
-      entry,
-      read: (name) => this.#place.repository.readFile(entry.id, name),
-      key: this.#place.keys.encryption,
+    const { files, bytes } = await extractChain(this.#place, this.#chain, {
       signal,
       ...(restores ? { target: { data, tablespaces, user } } : {}),
     });
-    return `${files} files, ${bytes} bytes, each by its SHA-256${restores ? ', restored' : ''}`;
+    const links = this.#chain.length === 1 ? '' : ` of ${this.#chain.length} links`;
+    return `${files} files${links}, ${bytes} bytes, each by its SHA-256${restores ? ', restored' : ''}`;
+  }
+
+  #combine(programs: PostgresPrograms): Promise<string> {
+    const { workspace } = this.#scratch;
+    return combineChain({ programs, workspace, signal: this.#options.signal }, this.#chain, this.#scratch, false);
   }
 
   async #start(entry: BackupEntry, programs: PostgresPrograms): Promise<string> {
@@ -302,7 +318,7 @@ class Verification {
     const report = {
       backupId: entry.id,
       level,
-      ok: isGood(level, this.#checks),
+      ok: isGood(level, this.#checks, entry.kind),
       checks: this.#checks,
       rtoMs: this.#rtoMs,
       rpoMs: this.#rpoMs,

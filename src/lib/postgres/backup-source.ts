@@ -10,6 +10,8 @@ export interface SourceFacts {
   readonly inRecovery: boolean;
   readonly systemIdentifier: string;
   readonly dataChecksums: boolean;
+  /** Whether it keeps what incremental backups need; null: it cannot (before 17). */
+  readonly summarizesWal: boolean | null;
   readonly segmentBytes: number;
   readonly timeline: number;
   readonly mayReplicate: boolean;
@@ -57,6 +59,7 @@ interface FactsRow {
   readonly recovery: boolean;
   readonly system_identifier: string;
   readonly checksums: boolean;
+  readonly summarizes: boolean | null;
   readonly segment_bytes: string;
   readonly timeline: number;
   readonly may_replicate: boolean;
@@ -72,6 +75,7 @@ const selectFacts = `
     pg_is_in_recovery() as recovery,
     (select system_identifier::text from pg_control_system()) as system_identifier,
     current_setting('data_checksums')::bool as checksums,
+    current_setting('summarize_wal', true)::bool as summarizes,
     (select setting from pg_settings where name = 'wal_segment_size') as segment_bytes,
     (select timeline_id from pg_control_checkpoint()) as timeline,
     (select rolreplication or rolsuper from pg_roles where rolname = current_user) as may_replicate,
@@ -104,6 +108,7 @@ export function readSourceFacts(pool: Pool, slot: string): Promise<SourceFacts> 
       inRecovery: facts.recovery,
       systemIdentifier: facts.system_identifier,
       dataChecksums: facts.checksums,
+      summarizesWal: facts.summarizes,
       segmentBytes: Number(facts.segment_bytes),
       timeline: facts.timeline,
       mayReplicate: facts.may_replicate,

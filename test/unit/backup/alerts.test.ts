@@ -10,6 +10,8 @@ const at = (hoursAgo: number): string => new Date(now - hoursAgo * hour).toISOSt
 function line(hoursAgo: number, more: Partial<BackupLine> = {}): BackupLine {
   return {
     id: `h${hoursAgo}`,
+    kind: 'full',
+    parent: null,
     completedAt: at(hoursAgo),
     ageMs: hoursAgo * hour,
     clusterBytes: 1,

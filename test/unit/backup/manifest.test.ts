@@ -28,6 +28,16 @@ const file = (path: string, text: string): object => {
 };
 
 describe('a manifest', () => {
+  test('given a file of the log without a checksum, as pg_combinebackup lists it, then it is left out; any other is refused', () => {
+    const bare = (path: string): object => ({ Path: path, Size: 3, 'Last-Modified': '2026-11-23 07:19:49 GMT' });
+
+    expect(
+      parseManifest(manifest([bare('pg_wal/000000010000000000000004'), file('PG_VERSION', '18')], 2)).files,
+    ).toEqual([{ path: 'PG_VERSION', bytes: 2, sha256: sha('18') }]);
+    expect(() => parseManifest(manifest([bare('base/5/1259')], 2))).toThrow('no SHA-256 of base/5/1259');
+    expect(() => parseManifest(manifest([bare('pg_wal/../base/5/1259')], 2))).toThrow('does not stay inside');
+  });
+
   test.each([1, 2])('given version %i, then its files and its range of the log are read', (version) => {
     const parsed = parseManifest(manifest([file('base/5/1259', 'abc')], version));
 

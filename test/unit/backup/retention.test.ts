@@ -47,6 +47,64 @@ describe('retention', () => {
     expect(kept(candidates, 1, 0.5)).toEqual(['d0', 'd1', 'd10', 'd20']);
   });
 
+  test('given the newest is an increment, and older than the window, then it stays', () => {
+    expect(kept([backup(20, { parent: 'd22' }), backup(21, { parent: 'd22' }), backup(22)], 1, 14)).toEqual([
+      'd20',
+      'd22',
+    ]);
+  });
+
+  test('given what is held or cannot be trusted, then it stays, and what it is an increment of, but it stands for no other', () => {
+    const candidates = [
+      backup(0),
+      backup(30, { parent: 'd40', held: 'is being verified or restored' }),
+      backup(40),
+      backup(50, { parent: 'd60', held: 'its entry cannot be trusted', untrusted: true }),
+      backup(60),
+      backup(70),
+    ];
+
+    const decisions = decideRetention(candidates, { full: 1, windowMs: day / 2 }, now);
+
+    expect(decisions.filter(({ keep }) => keep).map(({ id, reason }) => [id, reason])).toEqual([
+      ['d0', 'one of the newest 1'],
+      ['d30', 'is being verified or restored'],
+      // The window's beginning is restored from a trusted full one.
+      ['d40', "the window's beginning is restored from it"],
+      ['d50', 'its entry cannot be trusted'],
+      ['d60', 'd50 is an increment of it'],
+    ]);
+  });
+
+  test('given any chains, then no kept increment lacks a link, and an increment comes before its parent', () => {
+    const chains = fc.array(
+      fc.record({
+        isFull: fc.boolean(),
+        back: fc.integer({ min: 1, max: 4 }),
+        held: fc.boolean(),
+        proven: fc.boolean(),
+      }),
+      { minLength: 1, maxLength: 30 },
+    );
+    fc.assert(
+      fc.property(chains, fc.integer({ min: 1, max: 4 }), fc.integer({ min: 0, max: 20 }), (made, full, windowDays) => {
+        // Oldest first; an increment's parent is one of the four before it.
+        const candidates = made.map(({ isFull, back, held, proven }, index) => {
+          const parent = isFull || index === 0 ? null : `d${made.length - Math.max(0, index - back)}`;
+          return backup(made.length - index, { parent, proven, held: held ? 'held' : undefined });
+        });
+        const decisions = decideRetention(candidates, { full, windowMs: windowDays * day }, now);
+        const keptIds = new Set(decisions.filter(({ keep }) => keep).map(({ id }) => id));
+        const order = decisions.map(({ id }) => id);
+        for (const { id, parent } of candidates) {
+          expect(parent === null || !keptIds.has(id) || keptIds.has(parent)).toBe(true);
+          expect(parent === null || order.indexOf(id) < order.indexOf(parent)).toBe(true);
+        }
+        expect(keptIds.size).toBeGreaterThan(0);
+      }),
+    );
+  });
+
   test('given any backups, then something stays, and every moment of the window has one that is older', () => {
     fc.assert(
       fc.property(

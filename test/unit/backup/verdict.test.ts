@@ -37,6 +37,15 @@ describe('a verdict', () => {
     expect(isGood('full', others)).toBe(false);
   });
 
+  test('given an incremental backup, then its chain and the combining of it count too', () => {
+    const checks = checksOfLevel('full', 'incremental').map((name) => passed(name, 1, ''));
+
+    expect(isGood('full', checks, 'incremental')).toBe(true);
+    expect(isGood('full', all('full'), 'incremental')).toBe(false);
+    expect(checksOfLevel('manifest', 'incremental')).toEqual(['signature', 'chain', 'key', 'wal', 'rpo', 'files']);
+    expect(checksOfLevel('full')).not.toContain('combine');
+  });
+
   test('given no checks, then it is not good', () => {
     expect(isGood('manifest', [])).toBe(false);
   });

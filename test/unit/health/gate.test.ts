@@ -105,6 +105,8 @@ test('brokers: problems but notices are findings, and growth that was not measur
 test('backups: the age is the newest trusted one’s', () => {
   const line = (ageMs: number, problem: string | null): BackupLine => ({
     id: 'b',
+    kind: 'full',
+    parent: null,
     completedAt: null,
     ageMs,
     clusterBytes: 1,
