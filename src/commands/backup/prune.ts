@@ -10,7 +10,7 @@ export type BackupPruneResult = PruneResult;
 export default class BackupPrune extends KpipeCommand {
   static override summary = 'remove backups that postgres.backups.keep does not keep, and the archive before them';
   static override description =
-    'without --yes it only says what it would do. never removed: what the window needs, the newest that passed a full verification, one that is being verified, one whose entry cannot be trusted';
+    'without --yes it only says what it would do. never removed: what the window needs, what a kept increment needs, the newest that passed a full verification, one that is being verified, one whose entry cannot be trusted';
   static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> --yes'];
   static override flags = {
     yes: Flags.boolean({ char: 'y', description: 'remove, without asking' }),

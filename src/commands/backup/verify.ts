@@ -15,7 +15,7 @@ export default class BackupVerify extends KpipeCommand {
   static override summary = 'prove a backup by restoring it, and say why when it is not good';
   static override description =
     'levels build on each other. manifest: signature, key, the archive without a hole and every record of it, every file by its SHA-256. ' +
-    'restore: the files make a server that recovers to the exact LSN of the backup. full: every table holds what it held, every index agrees with its table, your queries hold. ' +
+    'restore: the files make a server that recovers to the exact LSN of the backup. full: every table holds what it held, every index agrees with its table, your queries hold. an incremental backup is proven with every backup that it needs. ' +
     'the restored server listens on a socket of its own only, and is torn down, also after Ctrl-C. exits 3 when the backup is not good; a failing check has a stable code';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',

@@ -181,7 +181,8 @@ class Verification {
 
   async #links(entry: BackupEntry): Promise<string> {
     this.#chain = await chainOf(this.#place, entry);
-    return `the full backup ${this.#chain[0].id} and ${this.#chain.length - 1} increments, each signed`;
+    const [full, ...increments] = this.#chain;
+    return `the full backup ${full.id} and ${increments.length === 1 ? 'its increment' : `${increments.length} increments`}, each signed`;
   }
 
   #key(): string {
