@@ -6,6 +6,7 @@ const drivers: Readonly<Record<string, readonly string[]>> = {
   postgres: ['pg', 'pg-copy-streams', 'pg-protocol', 'pg-types'],
   redis: ['ioredis'],
   bigquery: ['@google-cloud/*', 'protobufjs', '@grpc/*', 'google-gax'],
+  s3: ['@aws-sdk/*', '@smithy/*'],
 };
 
 const presentation = ['@oclif/*', 'ink', 'ink-*', 'react', 'react/*', 'chalk', 'cli-table3'];

@@ -1,6 +1,6 @@
 // The second half of setup.mjs, on the checkout's own Node: it asks the sandbox what it does not find (one source of truth,
-// src/lib/sandbox/tools.ts) and installs that: Java, Maven, PostgreSQL, PgBouncer, Redis and Python by apt, Kafka's jars by
-// Maven, the BigQuery stand-in and PostgreSQL 18 by pip.
+// src/lib/sandbox/tools.ts) and installs that: Java, Maven, PostgreSQL, PgBouncer, Redis and Python by apt, the jars of Kafka
+// and of the tests' S3 server by Maven, the BigQuery stand-in and PostgreSQL 18 by pip.
 import { spawn, spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -21,15 +21,19 @@ import {
   findPostgres18,
   findPython,
   findRedis,
+  findS3Proxy,
   isMissing,
   KAFKA_VERSION,
   kafkaHome,
   POSTGRES_18_WHEEL,
   postgres18Home,
+  S3PROXY_VERSION,
+  s3proxyHome,
 } from '../src/lib/sandbox/tools.ts';
 
 const began = Date.now();
-const pom = fileURLToPath(new URL('kafka/pom.xml', import.meta.url));
+const kafkaPom = fileURLToPath(new URL('kafka/pom.xml', import.meta.url));
+const s3proxyPom = fileURLToPath(new URL('s3proxy/pom.xml', import.meta.url));
 // DuckDB's extensions come as packages of these exact versions; without them it would fetch them from the network.
 const standIn = [
   `bqemulator==${BQEMULATOR_VERSION}`,
@@ -93,7 +97,7 @@ function wantedPackages() {
     ...(isMissing(findJava(env))
       ? [firstKnown('openjdk-21-jre-headless', 'openjdk-17-jre-headless') ?? 'default-jre-headless']
       : []),
-    ...(isMissing(findKafka(env)) && !has('mvn') ? ['maven'] : []),
+    ...((isMissing(findKafka(env)) || isMissing(findS3Proxy(env))) && !has('mvn') ? ['maven'] : []),
     ...(isMissing(findPostgres(env)) ? ['postgresql'] : []),
     ...(isMissing(findPgBouncer(env)) ? ['pgbouncer'] : []),
     ...(has('openssl') ? [] : ['openssl']),
@@ -160,31 +164,42 @@ function runs(command, args, environment = process.env) {
 }
 
 /** The jars go to a folder beside their place and are moved there whole. */
-async function installKafka() {
-  const home = kafkaHome(process.env);
+async function installJars(title, pom, home, instead) {
   const fresh = `${home}.${process.pid}`;
   const since = Date.now();
-  say(`Kafka ${KAFKA_VERSION} (mvn dependency:copy-dependencies) …`);
+  say(`${title} (mvn dependency:copy-dependencies) …`);
   mkdirSync(dirname(home), { recursive: true });
   const goal = ['-q', '-B', '-f', pom, 'dependency:copy-dependencies', '-DincludeScope=runtime'];
   const done = await runs('mvn', [...goal, `-DoutputDirectory=${join(fresh, 'libs')}`]);
   if (!done) {
     rmSync(fresh, { recursive: true, force: true });
-    say(`Kafka: Maven could not fetch its jars; try: mvn ${goal.join(' ')}; or set KAFKA_HOME to an installation`);
+    say(`${title}: Maven could not fetch its jars; try: mvn ${goal.join(' ')}${instead}`);
     return false;
   }
   rmSync(home, { recursive: true, force: true });
   renameSync(fresh, home);
-  say(`Kafka ${KAFKA_VERSION}: ${seconds(since)}`);
+  say(`${title}: ${seconds(since)}`);
   return true;
 }
 
 async function prepareKafka() {
-  const isThere = !isMissing(findKafka(process.env)) || (await installKafka());
+  const title = `Kafka ${KAFKA_VERSION}`;
+  const instead = '; or set KAFKA_HOME to an installation';
+  const isThere =
+    !isMissing(findKafka(process.env)) || (await installJars(title, kafkaPom, kafkaHome(process.env), instead));
   if (isThere) {
     await archiveClasses();
   }
   return isThere;
+}
+
+/** After Kafka's: two Mavens at once would write the same files of its cache. */
+async function prepareJars() {
+  const kafka = await prepareKafka();
+  const title = `S3Proxy ${S3PROXY_VERSION}, for tests`;
+  const s3proxy =
+    !isMissing(findS3Proxy(process.env)) || (await installJars(title, s3proxyPom, s3proxyHome(process.env), ''));
+  return kafka && s3proxy;
 }
 
 /** Only a faster start hangs on it: brokers run without, too. */
@@ -262,18 +277,17 @@ async function installPostgres18() {
 
 installPackages();
 const { env } = process;
-const [kafkaIsThere] = await Promise.all([
-  prepareKafka(),
+const [jarsAreThere] = await Promise.all([
+  prepareJars(),
   isMissing(findBigQuery(env)) ? installStandIn() : undefined,
   isMissing(findPostgres18(env)) ? installPostgres18() : undefined,
 ]);
-const missing = [findJava(env), findKafka(env), findPostgres(env), findPgBouncer(env), findRedis(env)].filter((tool) =>
-  isMissing(tool),
-);
+const tools = [findJava, findKafka, findPostgres, findPgBouncer, findRedis, findS3Proxy].map((find) => find(env));
+const missing = tools.filter((tool) => isMissing(tool));
 for (const tool of missing) {
   say(`still missing: ${tool.missing}`);
 }
-if (missing.length > 0 || !kafkaIsThere) {
+if (missing.length > 0 || !jarsAreThere) {
   process.exit(1);
 }
 say(`everything is there (${seconds(began)})`);

@@ -10,9 +10,18 @@ import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { DirectoryRepository } from '../../src/lib/backup/directory-repository.ts';
 import { newBackupId } from '../../src/lib/backup/entry.ts';
 import type { BackupRepository } from '../../src/lib/backup/repository.ts';
+import { S3Repository } from '../../src/lib/backup/s3-repository.ts';
+import { s3ServerOfFile } from '../support/s3-server.ts';
+import { s3Store } from '../support/s3-store.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'kpipe-repository-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+const server = await s3ServerOfFile();
+server.bucket('backups-of-tests');
+
+const inBucket = (name: string): S3Repository =>
+  new S3Repository(s3Store(server.endpoint, 'backups-of-tests', `${name}/`), () => 'this machine');
 
 const staging = { expectedBytes: null, signal: new AbortController().signal };
 const minutes = (count: number): number => Date.UTC(2026, 0, 1) + count * 60_000;
@@ -41,7 +50,8 @@ function broken(): Readable {
 }
 
 describe.each([
-  ['a directory', async (name: string): Promise<BackupRepository> => new DirectoryRepository(join(root, name))],
+  ['a directory', (name: string): BackupRepository => new DirectoryRepository(join(root, name))],
+  ['a bucket', (name: string): BackupRepository => inBucket(name)],
 ])('%s', (_kind, open) => {
   let repository: BackupRepository;
   let count = 0;
@@ -50,7 +60,7 @@ describe.each([
   beforeEach(async () => {
     count += 1;
     name = `repository-${count}-${process.pid}-${Date.now()}`;
-    repository = await open(name);
+    repository = open(name);
     await repository.prepare();
   });
 
@@ -116,7 +126,7 @@ describe.each([
     await first.discard();
     const second = await repository.stage(left!, staging);
     await second.write('data', Readable.from(['left']));
-    const again = await open(name);
+    const again = open(name);
 
     expect(await again.clearUnpublished()).toEqual([left]);
 

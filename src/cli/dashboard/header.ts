@@ -1,7 +1,7 @@
 import { formatDuration, formatSize } from '../../lib/config/units.ts';
 import type { DashboardState } from '../../lib/dashboard/watch.ts';
 import type { BrokerReport } from '../../lib/health/broker-report.ts';
-import type { BackupLook } from '../../lib/metrics/series.ts';
+import type { BackupLook } from '../../lib/backup/look.ts';
 import type { ReplicaReport, StandbyReport } from '../../lib/replication/report.ts';
 import type { CellLine } from '../../ui/cell.ts';
 import { bad, dim, ok, warn, type Span } from '../output/text.ts';

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
 import type { Readable } from 'node:stream';
 
-import { messageOf } from '../errors.ts';
+import { KpipeError, messageOf } from '../errors.ts';
 import type { ServerUser } from '../sandbox/directory.ts';
 import type { BackupEntry, StoredFile } from './entry.ts';
 import { expectLargeBuffers } from './external-memory.ts';
@@ -147,7 +147,8 @@ async function drained(content: Readable): Promise<void> {
 }
 
 function asCheckFailure(name: string, error: unknown): unknown {
-  if (error instanceof CheckFailed) {
+  // A store that is away says nothing about the backup.
+  if (error instanceof CheckFailed || error instanceof KpipeError) {
     return error;
   }
   if (error instanceof UnreadableFile) {

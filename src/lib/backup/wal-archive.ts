@@ -133,6 +133,9 @@ export async function sealFinished({ local, repository, keys }: BackupPlace): Pr
       if (!existsSync(path)) {
         continue;
       }
+      if (error instanceof KpipeError) {
+        throw error;
+      }
       throw new KpipeError('KPIPE_BACKUP_FAILED', `${name} cannot be stored in the archive: ${messageOf(error)}`, {
         next: `look at ${repository.title}: space, rights`,
         cause: error,
@@ -184,6 +187,10 @@ export async function fetchSegment(
       copyFileSync(local, target);
     }
   } catch (error) {
+    // A store that is away says nothing about the archive.
+    if (error instanceof KpipeError) {
+      throw error;
+    }
     if (error instanceof UnreadableFile) {
       throw new CheckFailed(error.reason === 'key' ? 'KEY' : 'WAL_CORRUPT', `${stored ?? name}: ${error.message}`);
     }

@@ -38,7 +38,15 @@ export interface BackupKey {
   readonly reference: string | null;
 }
 type BackupsDocument = NonNullable<PostgresDocument['backups']>;
-export type BackupConfig = Omit<BackupsDocument, 'encryption' | 'signing'> & {
+/** How an s3:// repository is reached. */
+export type S3Access = Omit<BackupsDocument['s3'], 'accessKeyId' | 'secretAccessKey' | 'sessionToken'> & {
+  /** Undefined: AWS's own chain. */
+  readonly credentials:
+    | { readonly accessKeyId: string; readonly secretAccessKey: Secret; readonly sessionToken: Secret | undefined }
+    | undefined;
+};
+export type BackupConfig = Omit<BackupsDocument, 'encryption' | 'signing' | 's3'> & {
+  readonly s3: S3Access;
   /** The directory that relative paths start from. */
   readonly directory: string;
   readonly encryption: BackupKey | undefined;
@@ -173,6 +181,8 @@ const sealedPaths = new Set([
   'postgres.replicas.*.url',
   'postgres.backups.encryption.key',
   'postgres.backups.signing.key',
+  'postgres.backups.s3.secretAccessKey',
+  'postgres.backups.s3.sessionToken',
   'redis.url',
 ]);
 
@@ -384,15 +394,28 @@ function seal(document: ConfigDocument, file: string, context: string | null, sc
   };
 }
 
+function sealS3(document: BackupsDocument['s3'], scope: ReferenceScope): S3Access {
+  const { accessKeyId, secretAccessKey, sessionToken, ...rest } = document;
+  if (accessKeyId === undefined || secretAccessKey === undefined) {
+    return { ...rest, credentials: undefined };
+  }
+  const token = sessionToken === undefined ? undefined : new Secret(sessionToken, scope);
+  return {
+    ...rest,
+    credentials: { accessKeyId, secretAccessKey: new Secret(secretAccessKey, scope), sessionToken: token },
+  };
+}
+
 function sealBackups(backups: BackupsDocument, scope: ReferenceScope): BackupConfig {
   const key = (text: string): BackupKey => ({
     key: new Secret(text, scope),
     reference: isReference(text) ? text : null,
   });
-  const { encryption, signing, ...rest } = backups;
+  const { encryption, signing, s3, ...rest } = backups;
   return {
     ...rest,
     directory: scope.directory,
+    s3: sealS3(s3, scope),
     encryption: encryption === undefined ? undefined : key(encryption.key),
     signing: key(signing.key),
   };

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
-import { parseByteRate, parseDuration, parseSize } from './units.ts';
+import { backups } from './backup-schema.ts';
+import { bytesPerSec, count, durationMs, identifier, sizeBytes } from './values.ts';
 import { warehouseColumns } from './warehouse-columns.ts';
 
 /**
@@ -8,37 +9,6 @@ import { warehouseColumns } from './warehouse-columns.ts';
  * name of the type; connection URLs and passwords stay text here and become `Secret` in load.ts. Longer than other files:
  * it is the whole contract of one file, and is read from top to bottom beside it.
  */
-const durationMs = z.string().transform((text, context) => {
-  const ms = parseDuration(text);
-  if (ms === undefined) {
-    context.addIssue({ code: 'custom', message: `not a duration: write 200ms, 30s, 5m, 6h or 7d` });
-    return z.NEVER;
-  }
-  return ms;
-});
-
-const sizeBytes = z.union([z.string(), z.number()]).transform((value, context) => {
-  const bytes = parseSize(String(value));
-  if (bytes === undefined) {
-    context.addIssue({ code: 'custom', message: 'not a size: write 512kB, 8MB or 1GiB' });
-    return z.NEVER;
-  }
-  return bytes;
-});
-
-const bytesPerSec = z.string().transform((text, context) => {
-  const rate = parseByteRate(text);
-  if (rate === undefined) {
-    context.addIssue({ code: 'custom', message: 'not a rate: write 40MB/s' });
-    return z.NEVER;
-  }
-  return rate;
-});
-
-const count = z.int().min(1);
-const identifier = z
-  .string()
-  .regex(/^[A-Za-z_][A-Za-z0-9_$]{0,62}$/, 'not a plain SQL name of at most 63 characters (letters, digits, _)');
 const tableName = z
   .string()
   .regex(
@@ -258,25 +228,7 @@ const postgres = z.strictObject({
     .array(z.strictObject({ name: z.string().min(1), url: postgresUrl, maxLag: durationMs.default(5000) }))
     .default([]),
   pool: z.strictObject({ max: count.max(100).default(4), statementTimeout: durationMs.default(30_000) }).prefault({}),
-  backups: z
-    .strictObject({
-      repository: z.string().min(1),
-      walArchive: z.strictObject({ method: z.literal('receivewal'), slot: identifier }).optional(),
-      keep: z.strictObject({ full: count.default(7), window: durationMs.default(14 * 86_400_000) }).prefault({}),
-      encryption: z.strictObject({ key: z.string() }).optional(),
-      /** Ed25519, PEM: the private key signs; a host that only verifies may hold the public one. */
-      signing: z.strictObject({ key: z.string().default('${file:./backup-signing.key}') }).prefault({}),
-      /** The replica whose replay is paused for the fingerprint; the first one when not named. */
-      standby: z.string().min(1).optional(),
-      /** Where `verify` restores to; needs room for the whole cluster. */
-      scratch: z.string().min(1).optional(),
-      /** How much of the newest history may be missing from the archive. */
-      rpo: durationMs.default(15 * 60_000),
-      /** Lets a pg_basebackup with CVE-2026-6475 talk to a server that is not on this machine. */
-      trustServer: z.boolean().default(false),
-      verify: z.strictObject({ queries: z.array(z.string()).default([]) }).prefault({}),
-    })
-    .optional(),
+  backups: backups.optional(),
 });
 
 const redis = z.strictObject({

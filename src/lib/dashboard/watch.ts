@@ -1,6 +1,4 @@
-import { backupProblems } from '../backup/alerts.ts';
-import { listBackups } from '../backup/catalogue.ts';
-import { openBackupPlace } from '../backup/place.ts';
+import { backupLooker, type BackupLook } from '../backup/look.ts';
 import type { Config, PostgresConfig } from '../config/load.ts';
 import { KpipeError, messageOf } from '../errors.ts';
 import type { BrokerReport } from '../health/broker-report.ts';
@@ -9,7 +7,6 @@ import { lookAtGate } from '../health/look-at-gate.ts';
 import { withClusterWatch } from '../health/watch-cluster.ts';
 import { PartFeed, type PartState } from '../metrics/part-feed.ts';
 import { ProcessWatch, type ProcessReport } from '../metrics/role-processes.ts';
-import type { BackupLook } from '../metrics/series.ts';
 import type { Pace } from '../offsets/follow.ts';
 import type { LagReport } from '../offsets/lag-report.ts';
 import type { LagTarget } from '../offsets/targets.ts';
@@ -171,9 +168,5 @@ function replicaPart(config: Config, postgres: PostgresConfig, feed: PartFeed<Re
 }
 
 function backupPart(config: Config, { now }: DashboardOptions, feed: PartFeed<BackupLook>): Part {
-  const look = async (): Promise<BackupLook> => {
-    const lines = await listBackups(openBackupPlace(config), now());
-    return { lines, problems: backupProblems(lines, config.alerts.backup ?? {}, now()) };
-  };
-  return { name: 'backup', feed, run: (pace, signal) => feed.follow(look, pace, signal) };
+  return { name: 'backup', feed, run: (pace, signal) => feed.follow(backupLooker(config, now), pace, signal) };
 }

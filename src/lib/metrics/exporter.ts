@@ -1,6 +1,4 @@
-import { backupProblems } from '../backup/alerts.ts';
-import { listBackups } from '../backup/catalogue.ts';
-import { openBackupPlace } from '../backup/place.ts';
+import { backupLooker, type BackupLook } from '../backup/look.ts';
 import type { Config, PostgresConfig } from '../config/load.ts';
 import { roleNames } from '../config/schema.ts';
 import type { BrokerReport } from '../health/broker-report.ts';
@@ -13,7 +11,7 @@ import { watchReplicas } from '../replication/look.ts';
 import type { ReplicaReport } from '../replication/report.ts';
 import { exposedPart, exposedSamples, renderSamples, type ExposedPart } from './exposition.ts';
 import { PartFeed } from './part-feed.ts';
-import { backupSeries, brokerSeries, lagSeries, replicaSeries, type BackupLook } from './series.ts';
+import { backupSeries, brokerSeries, lagSeries, replicaSeries } from './series.ts';
 import { startHealthServer, type HealthServer } from './server.ts';
 
 export interface ExporterOptions {
@@ -118,12 +116,8 @@ function replicaPart(config: Config, postgres: PostgresConfig, now: () => number
 
 function backupPart(config: Config, now: () => number): ExporterPart {
   const feed = new PartFeed<BackupLook>(now);
-  const look = async (): Promise<BackupLook> => {
-    const lines = await listBackups(openBackupPlace(config), now());
-    return { lines, problems: backupProblems(lines, config.alerts.backup ?? {}, now()) };
-  };
   return {
-    run: (pace, signal) => feed.follow(look, pace, signal),
+    run: (pace, signal) => feed.follow(backupLooker(config, now), pace, signal),
     expose: (at) => exposedPart('backup', feed.state, backupSeries, at),
   };
 }

@@ -1,5 +1,4 @@
-import type { BackupLine } from '../backup/catalogue.ts';
-import type { BackupProblem } from '../backup/alerts.ts';
+import type { BackupLook } from '../backup/look.ts';
 import { brokerProblemCodes, type BrokerReport } from '../health/broker-report.ts';
 import type { GroupLag, LagReport } from '../offsets/lag-report.ts';
 import { lagStatuses } from '../offsets/status.ts';
@@ -132,12 +131,6 @@ export function replicaSeries({ standbys, primary }: ReplicaReport): Series {
       }),
     ],
   };
-}
-
-/** What `kpipe backup list` says. */
-export interface BackupLook {
-  readonly lines: readonly BackupLine[];
-  readonly problems: readonly BackupProblem[];
 }
 
 /** Times and not ages: an age would stand still between two looks. */

