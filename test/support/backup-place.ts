@@ -34,7 +34,8 @@ export interface BackupSource {
   readonly environment?: NodeJS.ProcessEnv;
 }
 
-export async function backupDirectory(cluster: BackupSource): Promise<BackupDirectory> {
+/** `backups`: what the section has besides, such as a bucket for its repository. */
+export async function backupDirectory(cluster: BackupSource, backups: object = {}): Promise<BackupDirectory> {
   const path = mkdtempSync(join(tmpdir(), 'kpipe-backup-'));
   chmodSync(path, 0o711);
   afterAll(() => rmSync(path, { recursive: true, force: true }));
@@ -49,6 +50,7 @@ export async function backupDirectory(cluster: BackupSource): Promise<BackupDire
           repository: './repository',
           walArchive: { method: 'receivewal', slot: 'kpipe_wal' },
           encryption: { key: '${file:./backup.key}' },
+          ...backups,
           ...('backups' in more ? (more.backups as object) : {}),
         },
         ...('postgres' in more ? (more.postgres as object) : {}),

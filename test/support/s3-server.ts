@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { afterAll, vi } from 'vitest';
 
 import { findJava, findS3Proxy, isMissing } from '../../src/lib/sandbox/tools.ts';
-import { freePort } from './replication-cluster.ts';
+import { freePort } from './free-port.ts';
 
 /** A real S3 server of one test file's own: S3Proxy, with a directory behind it, so that a test can damage what it holds. */
 export interface S3Server {

@@ -7,7 +7,7 @@ export type BackupInitResult = BackupInitiated;
 export default class BackupInit extends KpipeCommand {
   static override summary = 'make the keys, the repository and the slot that backups need, once';
   static override description =
-    'makes the files that kpipe.yaml names under postgres.backups.encryption.key and signing.key, readable by you only. what is there already is left alone. keep a copy of the encryption key apart from the repository';
+    'makes the files that kpipe.yaml names under postgres.backups.encryption.key and signing.key, readable by you only. what is there already is left alone. a bucket (repository: s3://bucket/prefix) is not made, but looked at: whether kpipe may list, write and remove there. keep a copy of the encryption key apart from the repository';
   static override examples = ['<%= config.bin %> <%= command.id %>'];
 
   async run(): Promise<BackupInitResult> {

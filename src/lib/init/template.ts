@@ -74,7 +74,7 @@ const stores = `postgres:
   #  - {name: replica1, url: 'postgres://kpipe@127.0.0.1:5433/kpipe', maxLag: 5s}   # beyond maxLag, reads go to the primary
   pool: {max: 4, statementTimeout: 30s}
   # backups:
-  #   repository: ./backups
+  #   repository: ./backups           # or s3://bucket/prefix, with s3: {region, endpoint, …} (docs/backups.md)
   #   walArchive: {method: receivewal, slot: kpipe_wal}
   #   keep: {full: 7, window: 14d}
   #   encryption: {key: '\${file:./backup.key}'}

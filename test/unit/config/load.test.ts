@@ -223,6 +223,21 @@ describe('combinations that cannot work are refused', () => {
     ],
     ['analytics without BigQuery', wholeFile.replace(/^bigquery:.*\n/m, ''), 'role analytics needs a bigquery section'],
     [
+      'backups in a store that is not there yet',
+      wholeFile.replace('repository: ./backups', 'repository: gs://b/p'),
+      'postgres.backups.repository: not yet in gs://: a directory, or s3://bucket/prefix',
+    ],
+    [
+      'a bucket with a name that none has',
+      wholeFile.replace('repository: ./backups', 'repository: s3://No_Bucket'),
+      'not s3://bucket/prefix',
+    ],
+    [
+      'half of the keys to a bucket',
+      wholeFile.replace('repository: ./backups', 'repository: s3://b-1\n    s3: {accessKeyId: a}'),
+      'accessKeyId and secretAccessKey go together',
+    ],
+    [
       'two roles in one group',
       wholeFile.replace('bakery-logs', 'bakery-events'),
       'two roles share the group bakery-events',
@@ -326,6 +341,11 @@ describe('a literal secret in a file that others can read', () => {
       'postgres.replicas.0.url',
     ],
     ['Redis', `${small}redis: {url: 'redis://:hunter2@h/0'}\n`, 'redis.url'],
+    [
+      'a bucket',
+      `${small}postgres: {primary: 'postgres://h/d', backups: {repository: 's3://b-1/p', s3: {accessKeyId: a, secretAccessKey: hunter2}}}\n`,
+      'postgres.backups.s3.secretAccessKey',
+    ],
     [
       'SASL',
       'pipeline: x\nkafka: {brokers: [h:1], sasl: {mechanism: plain, username: u, password: hunter2}}\n',
