@@ -356,7 +356,7 @@ describe('which, in which order, how fast', () => {
       directory.options,
     );
     await vi.waitFor(async () => expect((await recordsOf(of.topic)).length).toBeGreaterThan(4), {
-      timeout: 30_000,
+      timeout: 90_000,
       interval: 100,
     });
     running.child.kill('SIGINT');
@@ -395,7 +395,7 @@ describe('which, in which order, how fast', () => {
         directory.options,
       );
       await vi.waitFor(async () => expect((await recordsOf(of.topic)).length).toBeGreaterThanOrEqual(atLeast), {
-        timeout: 60_000,
+        timeout: 120_000,
         interval: 50,
       });
       running.child.kill('SIGKILL');

@@ -63,7 +63,7 @@ describe('kpipe metrics serve', () => {
             body
           );
         },
-        { timeout: 60_000, interval: 200 },
+        { timeout: 120_000, interval: 200 },
       );
       expect(
         familyNames.filter((name) => !text.includes(`# HELP ${name} `) || !text.includes(`# TYPE ${name} `)),

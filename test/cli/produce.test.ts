@@ -73,7 +73,7 @@ async function recordsOf(topic: string): Promise<readonly SourceRecord[]> {
     partitions.map((each) => ({ ...each, position: 0n })),
     ({ partition }, record) => found[partition]?.push(record),
   );
-  await vi.waitFor(() => ends.forEach((end) => expect(readBack.position(end)).toBe(end.offset)), { timeout: 30_000 });
+  await vi.waitFor(() => ends.forEach((end) => expect(readBack.position(end)).toBe(end.offset)), { timeout: 90_000 });
   await readBack.close();
   return found.flat();
 }
@@ -232,7 +232,7 @@ describe('generated', () => {
   test('--rate is kept, and Ctrl-C ends what has no end: exit 0, with what was acked', async () => {
     const events = await newTopic();
     const running = start('--generate', 'app', '--rate', '200/s', '-c', pipeline({ events }), '--json');
-    await vi.waitFor(async () => expect((await endOf(events)) >= 300).toBe(true), { timeout: 30_000, interval: 100 });
+    await vi.waitFor(async () => expect((await endOf(events)) >= 300).toBe(true), { timeout: 90_000, interval: 100 });
     running.child.kill('SIGINT');
     const ended = await running.ended;
 
@@ -301,7 +301,7 @@ describe('interrupted', () => {
     const topic = await newTopic();
     const running = start(topic, '-c', pipeline(), '--json');
     running.child.stdin.write('one\n');
-    await vi.waitFor(async () => expect(await endOf(topic)).toBe(1), { timeout: 30_000, interval: 100 });
+    await vi.waitFor(async () => expect(await endOf(topic)).toBe(1), { timeout: 90_000, interval: 100 });
     await turn();
     running.child.kill('SIGINT');
     const ended = await running.ended;

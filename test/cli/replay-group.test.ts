@@ -37,7 +37,7 @@ describe.each(['classic', 'consumer'] as const)('a group of the %s protocol', as
     consumers.push(reader);
     const { code, stderr } = await reader.ended;
     expect(code, `stderr: ${stderr}`).toBe(0);
-    await vi.waitUntil(async () => (await admin.describeGroup(group)).state === 'Empty', { timeout: 30_000 });
+    await vi.waitUntil(async () => (await admin.describeGroup(group)).state === 'Empty', { timeout: 90_000 });
   });
 
   test('is listed and described as what it is', async () => {
@@ -78,7 +78,7 @@ describe.each(['classic', 'consumer'] as const)('a group of the %s protocol', as
         const described = await admin.describeGroup(group);
         return described.members.length === 1 && described.state === 'Stable' ? described : undefined;
       },
-      { timeout: 60_000, interval: 200 },
+      { timeout: 120_000, interval: 200 },
     );
     const refused = await apply('--to', 'earliest');
     expect(refused.code).toBe(4);
@@ -90,7 +90,7 @@ describe.each(['classic', 'consumer'] as const)('a group of the %s protocol', as
     expect((await offsets()).slice(0, 2)).toEqual(['60', '30']);
     member.child.kill('SIGTERM');
     await member.ended;
-    await vi.waitUntil(async () => (await admin.describeGroup(group)).state === 'Empty', { timeout: 30_000 });
+    await vi.waitUntil(async () => (await admin.describeGroup(group)).state === 'Empty', { timeout: 90_000 });
   });
 
   test('undo gives the offsets back', async () => {

@@ -326,7 +326,7 @@ describe('while consumers run', () => {
         const ids = await members.ids();
         return ids.length > 0 && (await admin.describeGroup(group)).state === 'Stable' ? ids : undefined;
       },
-      { timeout: 60_000, interval: 200 },
+      { timeout: 120_000, interval: 200 },
     );
     const refused = await run('replay', 'apply', 'events', '--to', 'earliest', '--yes', '--json');
     expect(refused.code).toBe(4);
@@ -339,7 +339,7 @@ describe('while consumers run', () => {
     const applied = await run('replay', 'apply', 'events', '--to', 'earliest', '--pause-role', '--yes', '--json');
     expect(applied.code, `stderr: ${applied.stderr}`).toBe(0);
     await consumer.shows(/coming back/);
-    await vi.waitUntil(async () => (await positions()).join() === '60,30,0', { timeout: 60_000, interval: 200 });
+    await vi.waitUntil(async () => (await positions()).join() === '60,30,0', { timeout: 120_000, interval: 200 });
     const [, url] = await consumer.shows(/health and metrics: (http:[^/]*\/\/[^/]+)\//);
     const metrics = await (await fetch(`${url}/metrics`)).text();
     expect(metrics).toMatch(/kpipe_assigned_partitions\{[^}]*\} 3/);

@@ -200,7 +200,7 @@ describe.skipIf(bigquery === null)('warehouse', () => {
     };
     const countIs = (count: number): Promise<void> =>
       vi.waitFor(async () => expect(await rows('kafka_offset')).toHaveLength(count), {
-        timeout: 60_000,
+        timeout: 120_000,
         interval: 200,
       });
     // Records go on coming: the role looks at kpipe.yaml when it has something to write.
@@ -217,7 +217,7 @@ describe.skipIf(bigquery === null)('warehouse', () => {
           await (isShown ? shown : publisher.publish(own, [event(sent, '{"url":"/before"}')]));
           return isShown;
         },
-        { timeout: 60_000, interval: 500 },
+        { timeout: 120_000, interval: 500 },
       );
     };
 

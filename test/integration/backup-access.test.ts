@@ -88,7 +88,7 @@ describe('the backup’s user', () => {
         primary.query<{ ssl: boolean }>(
           `select s.ssl from pg_stat_replication r join pg_stat_ssl s using (pid) where r.usename = 'saver'`,
         );
-      await expect.poll(senders, { timeout: 30_000 }).toEqual([{ ssl: true }]);
+      await expect.poll(senders, { timeout: 90_000 }).toEqual([{ ssl: true }]);
 
       const { id, entry } = await create(place);
 
@@ -135,7 +135,7 @@ describe('the backup’s user', () => {
     const place = directory.place({ postgres: { primary: url('saver', primary, 'stranger') } });
     const archive = receiving(place);
     try {
-      await expect.poll(() => archive.troubles.join('\n'), { timeout: 30_000 }).toMatch(/certificate verify failed/);
+      await expect.poll(() => archive.troubles.join('\n'), { timeout: 90_000 }).toMatch(/certificate verify failed/);
     } finally {
       await archive.stop();
     }

@@ -35,7 +35,7 @@ function running(at: BackupPlace, options: Partial<RunOptions> = {}) {
     verify: null,
     signal: over.signal,
     environment: process.env,
-    archiveDeadlineMs: 30_000,
+    archiveDeadlineMs: 120_000,
     onEvent: (event) => events.push(event),
     ...options,
   });

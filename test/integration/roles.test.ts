@@ -422,7 +422,7 @@ describe('while it runs', () => {
     const running = consume(made, { untilDrained: false, signal: stop.signal });
     running.catch(() => undefined);
     await send(made.topic, events(20));
-    await vi.waitFor(async () => expect(await ids(made.topic)).toHaveLength(20), 30_000);
+    await vi.waitFor(async () => expect(await ids(made.topic)).toHaveLength(20), 90_000);
     // What a restore of an older backup does: rows, position and epoch go back together.
     await client.query('begin');
     await client.query('update kpipe.consumer_offset set next_offset = 7, stored = 7, epoch = 0 where topic = $1', [
@@ -447,7 +447,7 @@ describe('while it runs', () => {
     await send(made.topic, events(500));
     const stop = new AbortController();
     const running = consume(made, { untilDrained: false, signal: stop.signal });
-    await vi.waitFor(async () => expect((await position(made.topic))[0]).toBeGreaterThan(0n), 30_000);
+    await vi.waitFor(async () => expect((await position(made.topic))[0]).toBeGreaterThan(0n), 90_000);
     stop.abort();
     const result = await running;
     const [stored] = await position(made.topic);

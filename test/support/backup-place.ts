@@ -76,7 +76,7 @@ export function create(place: BackupPlace, options: Partial<CreateOptions> = {})
     report: () => undefined,
     signal: new AbortController().signal,
     environment: process.env,
-    archiveDeadlineMs: 30_000,
+    archiveDeadlineMs: 120_000,
     ...options,
   });
 }
