@@ -82,8 +82,10 @@ describe('what starting loads', () => {
     const modules = (await loadedModules(['--help'])).filter((url) => url.startsWith('file:'));
 
     expect(modules.map((url) => url.slice(url.lastIndexOf('/') + 1)).toSorted()).toEqual([
+      'debug.js',
       'help-request.js',
       'launch.js',
+      'launcher.js',
       'run.js',
       'start.js',
     ]);
