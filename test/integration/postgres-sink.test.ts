@@ -74,6 +74,7 @@ async function eventSink(projections: readonly ProjectionConfig[] = []) {
   const topic = uniqueTopic('sink');
   const role = topic;
   const told: ProjectionChange[][] = [];
+  let asked = 0;
   const ours = await pool();
   const sink = await openEventSink({
     role,
@@ -82,7 +83,10 @@ async function eventSink(projections: readonly ProjectionConfig[] = []) {
     pool: ours,
     statementTimeoutMs: 10_000,
     projections,
-    startPosition: () => Promise.resolve(0n),
+    startPosition: () => {
+      asked += 1;
+      return Promise.resolve(0n);
+    },
     onProjected: (_partition, changes) => {
       told.push([...changes]);
       return Promise.resolve();
@@ -121,7 +125,8 @@ async function eventSink(projections: readonly ProjectionConfig[] = []) {
       rowOf(recordAt(from + index, typeof event === 'string' ? event : { type: 'order.changed', ...event }), partition),
     ),
   });
-  return { sink, topic, role, told, batch, rowOf, claim: (partition?: number) => sink.claim(assignment(partition)) };
+  const claim = (partition?: number): Promise<Claim> => sink.claim(assignment(partition));
+  return { sink, topic, role, told, batch, rowOf, claim, asked: () => asked };
 }
 
 const asFailure = (error: unknown): unknown => error;
@@ -415,6 +420,14 @@ describe('the position', () => {
     });
     expect(await idsOf(topic)).toEqual(['a', 'b']);
     expect(await claim()).toMatchObject({ position: 12n, epoch: 2n });
+  });
+
+  test('is asked of Kafka once: for a partition that the role has never had', async () => {
+    const { sink, claim, batch, asked } = await eventSink();
+    await sink.write(await claim(), batch(0, [{ id: '1' }]));
+    expect(await claim()).toMatchObject({ position: 1n, epoch: 2n });
+    await claim(1);
+    expect(asked()).toBe(2);
   });
 
   test('a zombie changes nothing: not with an old epoch, not from an old position', async () => {

@@ -11,7 +11,7 @@ export interface ClaimRequest {
   readonly role: string;
   readonly partition: TopicPartition;
   readonly topicId: string;
-  /** Where a role that has never read this partition begins. */
+  /** Where a role that has never read this partition begins; asked only then. */
   readonly startPosition: () => Promise<bigint>;
   /** The operator's word that the topic was deleted and created again. */
   readonly acceptRecreated: boolean;
@@ -28,15 +28,28 @@ interface ClaimedRow {
 
 /** Claims a partition; a transaction of whoever had it ends first, since it holds the row. */
 export async function claimPartition(pool: Pool, request: ClaimRequest): Promise<Claim> {
+  const claim =
+    (await claimFrom(pool, request, null)) ?? (await claimFrom(pool, request, await request.startPosition()));
+  if (claim === null) {
+    throw new KpipeError('KPIPE_POSTGRES_FAILED', 'the claim changed no row of kpipe.consumer_offset', {
+      where: { ...request.partition },
+    });
+  }
+  return claim;
+}
+
+/** `start`: where to begin without a position; null: not asked yet. Answers null where it would be needed. */
+function claimFrom(pool: Pool, request: ClaimRequest, start: bigint | null): Promise<Claim | null> {
   const { role, partition, topicId } = request;
-  const start = await request.startPosition();
   return inTransaction(pool, request.statementTimeoutMs, async (client) => {
-    await client.query(
-      `insert into kpipe.consumer_offset (role, topic, topic_id, partition, next_offset, epoch, first_offset)
-       values ($1, $2, $3, $4, $5, 0, $5)
-       on conflict (role, topic, partition) do nothing`,
-      [role, partition.topic, topicId, partition.partition, start],
-    );
+    if (start !== null) {
+      await client.query(
+        `insert into kpipe.consumer_offset (role, topic, topic_id, partition, next_offset, epoch, first_offset)
+         values ($1, $2, $3, $4, $5, 0, $5)
+         on conflict (role, topic, partition) do nothing`,
+        [role, partition.topic, topicId, partition.partition, start],
+      );
+    }
     const claimed = await client.query<ClaimedRow>(
       `update kpipe.consumer_offset
           set epoch = epoch + 1, updated_at = now()
@@ -46,27 +59,29 @@ export async function claimPartition(pool: Pool, request: ClaimRequest): Promise
     );
     const row = claimed.rows[0];
     if (row === undefined) {
-      throw new KpipeError('KPIPE_POSTGRES_FAILED', 'the claim changed no row of kpipe.consumer_offset', {
-        where: { ...partition },
-      });
+      return null;
     }
     if (row.topic_id !== topicId) {
-      return recreated(client, request, row, start);
+      requireAccepted(request, row);
+      return start === null ? null : recreated(client, request, row, start);
     }
     return { ...partition, position: BigInt(row.next_offset), epoch: BigInt(row.epoch) };
   });
 }
 
-/** A topic of the same name with another id: the old offsets mean nothing in it. */
-async function recreated(client: PoolClient, request: ClaimRequest, row: ClaimedRow, start: bigint): Promise<Claim> {
-  const { role, partition, topicId } = request;
-  if (!request.acceptRecreated) {
+function requireAccepted({ role, partition, acceptRecreated }: ClaimRequest, row: ClaimedRow): void {
+  if (!acceptRecreated) {
     throw new KpipeError(
       'KPIPE_TOPIC_RECREATED',
       `the topic ${partition.topic} was deleted and created again: role ${role} stood at ${row.next_offset} of the old one`,
       { where: { ...partition }, next: '`--accept-recreated` begins the new topic at its start' },
     );
   }
+}
+
+/** A topic of the same name with another id: the old offsets mean nothing in it. */
+async function recreated(client: PoolClient, request: ClaimRequest, row: ClaimedRow, start: bigint): Promise<Claim> {
+  const { role, partition, topicId } = request;
   await request.onRecreated?.(client);
   await client.query(
     `update kpipe.consumer_offset
