@@ -7,7 +7,7 @@ import { LiveLine } from '../cli/output/live-line.ts';
 import { paletteFor } from '../cli/output/text.ts';
 import { consumeLine, consumeView } from '../cli/views/consume.ts';
 import { roleNames } from '../lib/config/schema.ts';
-import type { RunResult } from '../lib/runtime/run-role.ts';
+import type { RunResult } from '../lib/runtime/run-options.ts';
 
 export type ConsumeResult = RunResult;
 

@@ -11,7 +11,7 @@ import { openRedis, type Redis } from '../../src/lib/redis/client.ts';
 import { entityKey } from '../../src/lib/redis/entity-cache.ts';
 import { consumeRole, type ConsumeOptions } from '../../src/lib/roles/consume.ts';
 import { drainingQuietly } from '../support/consume-options.ts';
-import type { RunResult } from '../../src/lib/runtime/run-role.ts';
+import type { RunResult } from '../../src/lib/runtime/run-options.ts';
 import { createDatabase, uniqueTopic } from '../support/servers.ts';
 import { ownValuesEverywhere, topicsEverywhere } from '../support/topics-everywhere.ts';
 

@@ -11,7 +11,7 @@ import { migrate } from '../../src/lib/postgres/migrate.ts';
 import { openPool } from '../../src/lib/postgres/pool.ts';
 import { consumeRole, type ConsumeOptions } from '../../src/lib/roles/consume.ts';
 import { drainingQuietly } from './consume-options.ts';
-import type { RunResult } from '../../src/lib/runtime/run-role.ts';
+import type { RunResult } from '../../src/lib/runtime/run-options.ts';
 import { createDatabase, uniqueTopic } from './servers.ts';
 import { topicsEverywhere } from './topics-everywhere.ts';
 

@@ -1,6 +1,6 @@
 import { formatCount, formatDuration, formatSize } from '../../lib/config/units.ts';
 import type { ConsumeReport } from '../../lib/roles/reports.ts';
-import type { RunResult } from '../../lib/runtime/run-role.ts';
+import type { RunResult } from '../../lib/runtime/run-options.ts';
 import type { View } from '../base-command.ts';
 import { bad, dim, strong, warn, type Line } from '../output/text.ts';
 

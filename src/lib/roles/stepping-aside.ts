@@ -1,4 +1,4 @@
-import type { RunResult } from '../runtime/run-role.ts';
+import type { RunResult } from '../runtime/run-options.ts';
 import type { PauseWatch } from '../runtime/step-aside.ts';
 
 export interface SteppingAside {

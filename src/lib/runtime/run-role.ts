@@ -2,68 +2,27 @@ import { KpipeError } from '../errors.ts';
 import {
   AssignmentLostError,
   type Assignment,
-  type ClusterAdmin,
   type FetchedBatch,
-  type RecordPublisher,
-  type Source,
   type SourceListener,
   type TopicPartition,
 } from '../ports.ts';
 import { backoffMs, wait } from './backoff.ts';
 import { deadLetterOffice } from './bury.ts';
 import { claimReadable } from './claims.ts';
-import { RunCounts, type PartitionCounts, type Totals } from './counts.ts';
+import { RunCounts } from './counts.ts';
 import { GroupMirror } from './group-mirror.ts';
 import { MemoryBudget } from './memory-budget.ts';
-import type { RunObserver } from './observer.ts';
 import { PartitionWorker, type WorkerContext } from './partition-worker.ts';
 import type { Role } from './role.ts';
+import type { RoleEdges, RunOptions, RunResult } from './run-options.ts';
 import type { RunState } from './run-state.ts';
 import { Semaphore } from './semaphore.ts';
 import type { OffsetRow } from './sink.ts';
-import { backlogOf, stallOf, strayedWorkers, untilDrained, type PartitionBacklog, type WatchedRun } from './watches.ts';
-
-/** What a role needs of Kafka. */
-export interface RoleEdges {
-  readonly source: Source;
-  readonly publisher: RecordPublisher;
-  readonly admin: ClusterAdmin;
-}
-
-export interface RunOptions {
-  /** Kafka's id of the role's topic. */
-  readonly topicId: string;
-  /** Ends when everything that is in the topic now has been written. */
-  readonly untilDrained: boolean;
-  readonly forMs: number | null;
-  /** Batches written at once. */
-  readonly concurrency: number;
-  readonly skipLost: boolean;
-  /** Drains and ends. */
-  readonly signal: AbortSignal;
-  /** Told why writing of a partition waits, at each attempt; null when it goes on. */
-  readonly onPaused: (partition: number, reason: KpipeError | null) => void;
-  readonly observer?: RunObserver;
-  /** Of the runs that this one carries on; their counts and their time are its own too. */
-  readonly before?: { readonly counts: RunCounts; readonly startedAtMs: number };
-  readonly now: () => number;
-  readonly random: () => number;
-}
-
-export interface RunResult {
-  readonly role: string;
-  readonly partitions: readonly PartitionCounts[];
-  readonly totals: Totals;
-  readonly seconds: number;
-  readonly recordsPerSec: number;
-  readonly maxRssBytes: number;
-}
+import { backlogOf, startWatches, type PartitionBacklog, type RunWatches } from './watches.ts';
 
 /** About 13,000 records of 360 bytes: what three batches in writing and the next ones need. See `MemoryBudget`. */
 const memoryBudgetBytes = 14 * 1024 * 1024;
 const mirrorEveryMs = 1000;
-const stallCheckMs = 10_000;
-const storeCheckMs = 5000;
 
 /**
  * Runs a role until it is drained, told to stop, or cannot go on.
@@ -126,23 +85,22 @@ export class RoleRun<Row extends OffsetRow> {
     signal.addEventListener('abort', begin, { once: true });
     const timers = [
       setInterval(() => void this.#mirrorPositions(), mirrorEveryMs),
-      setInterval(() => void this.#endIfStalled(), stallCheckMs),
-      setInterval(() => void this.#followStore(), storeCheckMs),
       ...(forMs === null ? [] : [setTimeout(begin, forMs)]),
     ];
     if (signal.aborted) {
       begin();
     }
     const reading = this.#edges.source.run(this.#listener()).catch((error: unknown) => this.#fail(error));
-    const watching = this.#options.untilDrained ? this.#endWhenDrained() : Promise.resolve();
+    const watches = this.#watch();
     try {
       await this.#drain.promise;
       await this.#drainAll();
     } finally {
       timers.forEach(clearTimeout);
+      watches.stop();
       signal.removeEventListener('abort', begin);
       await this.#edges.source.stop();
-      await Promise.all([reading, watching]);
+      await Promise.all([reading, watches.ended]);
     }
     if (this.#failure !== null) {
       throw this.#failure;
@@ -181,13 +139,23 @@ export class RoleRun<Row extends OffsetRow> {
     return backlogOf(this.#edges.admin, [...this.#workers.values()]);
   }
 
-  #watched(): WatchedRun {
-    return {
+  #watch(): RunWatches {
+    return startWatches<Row, PartitionWorker<Row>>({
       workers: () => [...this.#workers.values()],
       assigned: () => this.#assigned,
       isEnding: () => this.#draining || this.#failure !== null,
       stillMs: () => this.#options.now() - this.#progressAt,
-    };
+      admin: this.#edges.admin,
+      role: this.#role,
+      signal: this.#options.signal,
+      onDrained: this.#options.untilDrained ? () => this.#drain.resolve() : null,
+      onStalled: (stall) => this.#fail(stall),
+      // A store that was set back while nothing arrives is followed too.
+      onStrayed: async (worker) => {
+        await worker.abandon();
+        void this.#onEnd(worker, 'fenced');
+      },
+    });
   }
 
   #onPaused(partition: number, reason: KpipeError | null): void {
@@ -270,15 +238,6 @@ export class RoleRun<Row extends OffsetRow> {
     }
   }
 
-  /** A store that was set back while nothing arrives is followed too. */
-  async #followStore(): Promise<void> {
-    const strayed = await strayedWorkers(() => [...this.#workers.values()], this.#role.sink);
-    for (const worker of this.#draining ? [] : strayed) {
-      await worker.abandon();
-      void this.#onEnd(worker, 'fenced');
-    }
-  }
-
   /**
    * The position moved under us: an older backup was restored, or we are the zombie. The group knows which: a commit of
    * what we hold is refused to a zombie, and then nothing is claimed.
@@ -329,19 +288,6 @@ export class RoleRun<Row extends OffsetRow> {
   async #mirrorPositions(): Promise<void> {
     if (!this.#role.sink.commitsToGroup) {
       await this.#mirror.tell(this.#workers.values());
-    }
-  }
-
-  async #endWhenDrained(): Promise<void> {
-    await untilDrained(this.#watched(), this.#edges.admin, this.#options.signal);
-    this.#drain.resolve();
-  }
-
-  async #endIfStalled(): Promise<void> {
-    const { name: role, topic } = this.#role;
-    const stall = await stallOf(this.#watched(), this.#edges.admin, { role, topic });
-    if (stall !== null) {
-      this.#fail(stall);
     }
   }
 }

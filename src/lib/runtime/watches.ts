@@ -1,6 +1,7 @@
 import { KpipeError } from '../errors.ts';
 import { partitionKey, type ClusterAdmin, type TopicPartition } from '../ports.ts';
 import { wait } from './backoff.ts';
+import type { Role } from './role.ts';
 import type { Claim, OffsetRow, Sink } from './sink.ts';
 
 /** A worker as the watches see it. */
@@ -13,8 +14,8 @@ export interface WatchedWorker {
 }
 
 /** A run as the watches see it. */
-export interface WatchedRun {
-  readonly workers: () => readonly WatchedWorker[];
+export interface WatchedRun<Worker extends WatchedWorker = WatchedWorker> {
+  readonly workers: () => readonly Worker[];
   /** How many partitions the group gave; null before it gave any answer. */
   readonly assigned: () => number | null;
   readonly isEnding: () => boolean;
@@ -28,7 +29,27 @@ export interface PartitionBacklog extends TopicPartition {
   readonly lagRecords: number;
 }
 
+/** What stands beside a run and looks at it, and what it does about what it sees. */
+export interface WatchOptions<Row extends OffsetRow, Worker extends WatchedWorker> extends WatchedRun<Worker> {
+  readonly admin: ClusterAdmin;
+  readonly role: Pick<Role<Row>, 'name' | 'topic' | 'sink'>;
+  readonly signal: AbortSignal;
+  /** null: the run goes on when everything is written. */
+  readonly onDrained: (() => void) | null;
+  readonly onStalled: (stall: KpipeError) => void;
+  /** The store has it no longer where it stands. */
+  readonly onStrayed: (worker: Worker) => Promise<void>;
+}
+
+export interface RunWatches {
+  readonly stop: () => void;
+  /** Resolves when nothing waits for the drained state any more. */
+  readonly ended: Promise<void>;
+}
+
 const drainCheckMs = 250;
+const stallCheckMs = 10_000;
+const storeCheckMs = 5000;
 /** A group gives a member that comes (back) nothing at first, when others have to let go: so many looks must agree. */
 const looksWithoutPartitions = 20;
 /** A consumer that cannot go on must end; it is never alive and idle. */
@@ -48,6 +69,33 @@ export async function backlogOf(
       ? []
       : [{ topic, partition, position, lagRecords: end > position ? Number(end - position) : 0 }];
   });
+}
+
+/** Watches a run for being drained, for standing still, and for a store that was set back under it. */
+export function startWatches<Row extends OffsetRow, Worker extends WatchedWorker>(
+  options: WatchOptions<Row, Worker>,
+): RunWatches {
+  const { admin, role, signal, onDrained, onStalled, onStrayed } = options;
+  const endIfStalled = async (): Promise<void> => {
+    const stall = await stallOf(options, admin, { role: role.name, topic: role.topic });
+    if (stall !== null) {
+      onStalled(stall);
+    }
+  };
+  const followStore = async (): Promise<void> => {
+    const strayed = await strayedWorkers(options.workers, role.sink);
+    for (const worker of options.isEnding() ? [] : strayed) {
+      await onStrayed(worker);
+    }
+  };
+  const timers = [
+    setInterval(() => void endIfStalled(), stallCheckMs),
+    setInterval(() => void followStore(), storeCheckMs),
+  ];
+  return {
+    stop: () => timers.forEach(clearInterval),
+    ended: onDrained === null ? Promise.resolve() : untilDrained(options, admin, signal).then(onDrained),
+  };
 }
 
 /** Resolves when every partition that this member holds is written up to the log's end, or when the run ends. */
