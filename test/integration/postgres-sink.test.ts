@@ -671,6 +671,78 @@ describe('records that only PostgreSQL refuses', () => {
   });
 });
 
+describe('what only COMMIT refuses', () => {
+  /** A constraint trigger that is deferred, on a table, which raises where the condition holds. */
+  async function deferred(table: string, events: string, when: string, condition: string): Promise<void> {
+    const name = uniqueTopic('deferred').replaceAll('-', '_');
+    await client.query(`
+      create function public.${name}() returns trigger language plpgsql as $$
+      begin
+        if ${condition} then
+          raise check_violation;
+        end if;
+        return null;
+      end $$;
+      create constraint trigger ${name} after ${events} on ${table} deferrable initially deferred
+        for each row when (${when}) execute function public.${name}()`);
+  }
+
+  test('of a projected row is that record’s: it alone is refused, with its reason', async () => {
+    const table = uniqueTopic('deferred_orders').replaceAll('-', '_');
+    const projection = projectionOf(table);
+    await migrated([projection]);
+    await deferred(`public.${table}`, 'insert or update', 'true', 'new.amount < 0');
+    const { sink, batch, claim } = await eventSink([projection]);
+    const order = (id: number, amount: number): EventPlan => ({ id: `${id}`, data: { orderId: `o${id}`, amount } });
+    const all = batch(0, [order(0, 1), order(1, -1), order(2, 2), order(3, 3), order(4, -4)]);
+    const held = await claim();
+    const refused = await sink.write(held, all);
+    expect(refused).toEqual({
+      kind: 'rejected',
+      rejections: [1n, 4n].map((offset) => ({
+        offset,
+        reason: 'sink_rejected',
+        sqlstate: '23514',
+        message: 'PostgreSQL refused the record (SQLSTATE 23514)',
+      })),
+    });
+    const rest = { ...all, rows: all.rows.filter(({ offset }) => offset !== 1n && offset !== 4n), deadLetters: 2 };
+    expect(await sink.write(held, rest)).toEqual(stored(3));
+    expect(await rowsOf(`select order_id from public.${table} order by 1`)).toEqual(
+      ['o0', 'o2', 'o3'].map((name) => ({ order_id: name })),
+    );
+  });
+
+  test('of many rows together takes what it admits, and refuses the rest', async () => {
+    const table = uniqueTopic('counted_orders').replaceAll('-', '_');
+    const projection = projectionOf(table);
+    await migrated([projection]);
+    await deferred(`public.${table}`, 'insert', 'true', `(select count(*) from public.${table}) > 3`);
+    const { sink, batch, claim } = await eventSink([projection]);
+    const all = batch(
+      0,
+      [0, 1, 2, 3, 4].map((id) => ({ id: `${id}`, data: { orderId: `o${id}` } })),
+    );
+    const refused = await sink.write(await claim(), all);
+    expect(refused).toMatchObject({ kind: 'rejected', rejections: [{ offset: 3n }, { offset: 4n }] });
+  });
+
+  test('whatever the records are ends the role with its reason, and refuses none of them', async () => {
+    const { sink, batch, claim, role, topic } = await eventSink();
+    const held = await claim();
+    await deferred('kpipe.consumer_offset', 'update', `new.role = '${role}'`, 'true');
+    const failure = await sink.write(held, batch(0, [{ id: '1' }, { id: '2' }])).catch(asFailure);
+    expect(failure).toMatchObject({
+      code: 'KPIPE_POSTGRES_FAILED',
+      message: 'PostgreSQL refuses the transaction (SQLSTATE 23514), and none of its records alone',
+    });
+    expect(sink.classify(failure)).toBe('fatal');
+    // Nor does it wait for ever where it only claims.
+    expect(sink.classify(await claim().catch(asFailure))).toBe('fatal');
+    expect([await idsOf(topic), await offsetOf(role)]).toMatchObject([[], { next_offset: '0' }]);
+  });
+});
+
 describe('projections', () => {
   const of = (id: string, status: string, more: Partial<EventPlan> = {}): EventPlan => ({
     id,

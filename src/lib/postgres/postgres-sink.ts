@@ -55,7 +55,8 @@ export async function openPostgresSink<Row extends EncodedRow>(
       return writer.write(claim, batch);
     },
     strayed: (standings) => strayedClaims(pool, options.role, standings, askingTimeoutMs),
-    classify: (error) => (error instanceof KpipeError || kindOfFailure(error) === 'configuration' ? 'fatal' : 'retry'),
+    // What is about records is answered by `write`; anywhere else no retry mends it.
+    classify: (error) => (!(error instanceof KpipeError) && kindOfFailure(error) === 'sink' ? 'retry' : 'fatal'),
     describe: (error) => postgresError(error, pool.options),
     ping: async () => {
       await pool.query('select 1');

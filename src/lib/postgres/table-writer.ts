@@ -27,6 +27,7 @@ export interface TableWriterOptions {
 /** After a repeated key the staging path is taken for this many batches: repeats come in runs (replays, retries). */
 const stagedBatches = 20;
 const repeatedKey = '23505';
+const checkDeferred = 'set constraints all immediate; set constraints all deferred';
 /** A table that refuses most of a batch is not read to its end: the breaker must see what is going on. */
 const maxNamedAtOnce = 100;
 
@@ -147,6 +148,8 @@ export class TableWriter<Row extends EncodedRow> {
    */
   async #storeParts(client: PoolClient, claim: Claim, rows: readonly Row[]): Promise<StoredCounts> {
     const { applyEffects } = this.#table;
+    // What is refused before there is any row is refused whatever the rows are.
+    await client.query(checkDeferred);
     let stored = 0;
     let rereads = 0;
     const attempt = async (part: readonly Row[]): Promise<void> => {
@@ -154,7 +157,7 @@ export class TableWriter<Row extends EncodedRow> {
       const effective = await this.#effectiveRows(client, part);
       await client.query(`drop table ${this.#staging}`);
       await applyEffects?.(client, claim, effective);
-      await client.query('set constraints all immediate; set constraints all deferred');
+      await client.query(checkDeferred);
       stored += inserted;
       rereads += effective.length - inserted;
     };
