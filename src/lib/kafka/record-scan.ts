@@ -46,10 +46,10 @@ function firstRecord(batch: RecordBatch, position: bigint): ScanResult | undefin
   if (records === undefined) {
     return interpolated(batch, position, stamped);
   }
-  for (const record of offsetsAndTimes(records, batch.count)) {
+  for (const record of offsetsAndTimes(records, batch)) {
     const offset = batch.baseOffset + BigInt(record.offsetDelta);
     if (offset >= position) {
-      const timestampMs = stamped ? batch.maxTimestampMs : batch.baseTimestampMs + record.timestampDelta;
+      const timestampMs = stamped ? batch.maxTimestampMs : record.timestampMs;
       return { kind: 'record', offset, timestampMs, exact: true };
     }
   }
@@ -96,18 +96,18 @@ function interpolated(batch: RecordBatch, position: bigint, stamped: boolean): S
 
 interface RecordHead {
   readonly offsetDelta: number;
-  readonly timestampDelta: number;
+  readonly timestampMs: number;
 }
 
 /** A record is: its length, attributes (1 byte), timestamp delta, offset delta, and what is not looked at here. */
-function* offsetsAndTimes(records: Buffer, count: number): Generator<RecordHead> {
+function* offsetsAndTimes(records: Buffer, batch: RecordBatch): Generator<RecordHead> {
   const varints = new Varints(records);
-  for (let index = 0; index < count && varints.at < records.length; index += 1) {
+  for (let index = 0; index < batch.count && varints.at < records.length; index += 1) {
     const length = varints.next();
     const end = varints.at + length;
     varints.at += 1;
-    const timestampDelta = varints.next();
-    yield { offsetDelta: varints.next(), timestampDelta };
+    const timestampMs = varints.timeAfter(batch.baseTimestamp, batch.baseTimestampMs);
+    yield { offsetDelta: varints.next(), timestampMs };
     varints.at = end;
   }
 }

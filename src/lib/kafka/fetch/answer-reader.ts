@@ -136,9 +136,9 @@ export class AnswerReader {
       if (this.#count + piece.count > pieceBounds.maxRecords || this.#bytes + piece.bytes > pieceBounds.maxBytes) {
         await this.#flush(this.#begin(batch));
       }
-      const { baseOffset, baseTimestampMs } = batch;
+      const { baseOffset, baseTimestampMs, baseTimestamp } = batch;
       const appendTimeMs = batch.logAppendTime ? batch.maxTimestampMs : null;
-      this.#segments.push({ piece, bytes, baseOffset, baseTimestampMs, appendTimeMs });
+      this.#segments.push({ piece, bytes, baseOffset, baseTimestampMs, baseTimestamp, appendTimeMs });
       this.#count += piece.count;
       this.#bytes += piece.bytes;
     }

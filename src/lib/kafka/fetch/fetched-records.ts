@@ -9,6 +9,7 @@ export interface RecordSegment {
   readonly bytes: Buffer;
   readonly baseOffset: bigint;
   readonly baseTimestampMs: number;
+  readonly baseTimestamp: bigint;
   /** The time of every record, where the log gives it; null: each has its own. */
   readonly appendTimeMs: number | null;
 }
@@ -29,19 +30,19 @@ export class FetchedRecords implements Iterable<SourceRecord> {
 
   *[Symbol.iterator](): Generator<SourceRecord, void> {
     for (const segment of this.#segments) {
-      const { piece, baseOffset, baseTimestampMs, appendTimeMs } = segment;
+      const { piece, baseOffset, baseTimestampMs, baseTimestamp, appendTimeMs } = segment;
       const copies = segment.bytes.length > copiedAboveBytes;
       const varints = new Varints(segment.bytes, piece.start);
       for (let index = 0; index < piece.count; index += 1) {
         const length = varints.next();
         const end = varints.at + length;
         varints.at += 1;
-        const timestampDelta = varints.next();
+        const ownTimeMs = varints.timeAfter(baseTimestamp, baseTimestampMs);
         const offsetDelta = varints.next();
         const key = takeBytes(varints, copies);
         const value = takeBytes(varints, copies);
         const headers = headerBytes(varints, end, copies);
-        const timestampMs = appendTimeMs ?? baseTimestampMs + timestampDelta;
+        const timestampMs = appendTimeMs ?? ownTimeMs;
         yield new FetchedRecord(baseOffset + BigInt(offsetDelta), timestampMs, key, value, headers);
         varints.at = end;
       }

@@ -16,6 +16,8 @@ export interface RecordBatch {
   /** Every record has the batch's maximum timestamp, given by the log. */
   readonly logAppendTime: boolean;
   readonly baseTimestampMs: number;
+  /** With all of its 64 bits. */
+  readonly baseTimestamp: bigint;
   readonly maxTimestampMs: number;
   readonly producerId: bigint;
   /** How many records it says that it has. */
@@ -76,6 +78,7 @@ function readBatch(bytes: Buffer, start: number, end: number): RecordBatch {
     control: (attributes & control) !== 0,
     logAppendTime: (attributes & logAppendTime) !== 0,
     baseTimestampMs: Number(bytes.readBigInt64BE(start + 27)),
+    baseTimestamp: bytes.readBigInt64BE(start + 27),
     maxTimestampMs: Number(bytes.readBigInt64BE(start + 35)),
     producerId: bytes.readBigInt64BE(start + 43),
     count: bytes.readInt32BE(start + 57),
