@@ -1,4 +1,4 @@
-import { isOurHeader } from '../records/dead-letter.ts';
+import { splitHeaders, withoutRedrive } from '../records/dead-letter.ts';
 import type { RecordHeader, SourceRecord, TopicPartition } from '../ports.ts';
 
 /** A record's place in a topic. */
@@ -54,19 +54,19 @@ const stages: Readonly<Record<string, DeadLetter['stage']>> = { VALUE_CONVERTER:
 /** What a record of a dead-letter topic is. Its headers may hold anything: what cannot be read is left out, never fatal. */
 export function readDeadLetter(at: TopicPartition, record: SourceRecord): DeadLetterRecord {
   const lies = { topic: at.topic, partition: at.partition, offset: record.offset };
-  // Ours come last, behind whatever the record had.
-  const header = (name: string): string | null =>
-    record.headers.findLast(([each]) => each === name)?.[1]?.toString() ?? null;
+  const { own, added } = splitHeaders(record.headers);
+  const header = (name: string): string | null => added.findLast(([each]) => each === name)?.[1]?.toString() ?? null;
   const source = placeOf(
     header(`${connectPrefix}topic`),
     header(`${connectPrefix}partition`),
     header(`${connectPrefix}offset`),
   );
   if (source === null) {
-    const identity = header(markerHeader);
+    const identity = own.findLast(([name]) => name === markerHeader)?.[1]?.toString() ?? null;
     return identity === null ? { kind: 'foreign' } : { kind: 'marker', marker: { lies, identity } };
   }
   const connector = header(`${connectPrefix}connector.name`);
+  const reason = header('kpipe.reason') ?? header(`${connectPrefix}exception.class.name`) ?? 'unknown';
   return {
     kind: 'letter',
     letter: {
@@ -76,7 +76,7 @@ export function readDeadLetter(at: TopicPartition, record: SourceRecord): DeadLe
       atMs: record.timestampMs,
       firstFailedAt: header('kpipe.first-failed-at'),
       role: connector?.startsWith(connectorPrefix) === true ? connector.slice(connectorPrefix.length) : null,
-      reason: header('kpipe.reason') ?? header(`${connectPrefix}exception.class.name`) ?? 'unknown',
+      reason,
       sqlstate: header('kpipe.sqlstate'),
       message: header(`${connectPrefix}exception.message`) ?? '',
       stage: stages[header(`${connectPrefix}stage`) ?? ''] ?? null,
@@ -84,19 +84,18 @@ export function readDeadLetter(at: TopicPartition, record: SourceRecord): DeadLe
       redrives: wholeNumber(header('kpipe.redrives')) ?? 0,
       key: record.key,
       value: record.value,
-      headers: originalHeaders(record.headers),
-      // Only of records that came without: a producer may have used these names, too.
+      headers: withoutRedrive(own).own,
       omittedBytes: record.value === null ? wholeNumber(header('kpipe.value-omitted')) : null,
-      undecodableUpTo: record.value === null && record.key === null ? wholeOffset(header('kpipe.last-offset')) : null,
+      undecodableUpTo: reason === 'null_value' ? null : undecodableUpTo(record, own),
     },
   };
 }
 
-const addedNames = new Set(['kpipe.value-omitted', 'kpipe.last-offset', 'kpipe.redriven-from']);
-
-/** The headers that the record had when it was first produced, in their order. */
-export function originalHeaders(headers: readonly RecordHeader[]): readonly RecordHeader[] {
-  return headers.filter(([name]) => !isOurHeader(name) && !addedNames.has(name));
+/** A range of a batch that cannot be read has nothing but this header; a producer's record like that is a `null_value`. */
+function undecodableUpTo({ key, value }: SourceRecord, own: readonly RecordHeader[]): bigint | null {
+  const [header] = own;
+  const standsForRange = key === null && value === null && own.length === 1 && header?.[0] === 'kpipe.last-offset';
+  return standsForRange ? wholeOffset(header[1]?.toString() ?? null) : null;
 }
 
 /** `events/3@1042`, as operators write it. */

@@ -4,6 +4,7 @@ import { withKafkaAdmin } from '../kafka/admin.ts';
 import type { RangeReader } from '../kafka/range-reader.ts';
 import { TransactionalWriter, WriteFailed } from '../kafka/transactional-writer.ts';
 import type { ClusterAdmin, PartitionPosition, TopicPartition } from '../ports.ts';
+import { withoutRedrive } from '../records/dead-letter.ts';
 import { backoffMs, wait } from '../runtime/backoff.ts';
 import { readDeadLetter, type Place } from './dead-letter.ts';
 import { LetterIndex, type IndexedLetter } from './letter-index.ts';
@@ -282,8 +283,12 @@ class RedriveRun {
       return null;
     }
     const { sourceTimestampMs: timestampMs, firstFailedAt } = read.letter;
-    const content = letter.isPointer ? await originOf(this.#config.kafka, this.#admin, read.letter, signal) : record;
-    return content === null ? null : { letter, record: content, timestampMs, firstFailedAt };
+    if (!letter.isPointer) {
+      return { letter, record, headers: read.letter.headers, timestampMs, firstFailedAt };
+    }
+    const origin = await originOf(this.#config.kafka, this.#admin, read.letter, signal);
+    const headers = origin === null ? [] : withoutRedrive(origin.headers).own;
+    return origin === null ? null : { letter, record: origin, headers, timestampMs, firstFailedAt };
   }
 }
 

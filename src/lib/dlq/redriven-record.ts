@@ -1,7 +1,8 @@
 import { partitionOfKey } from '../kafka/partitioner.ts';
 import type { AddressedRecord } from '../kafka/transactional-writer.ts';
 import type { RecordHeader, SourceRecord } from '../ports.ts';
-import { markerHeader, originalHeaders, placeText } from './dead-letter.ts';
+import { redrivenHeaders } from '../records/dead-letter.ts';
+import { markerHeader, placeText } from './dead-letter.ts';
 import type { IndexedLetter } from './letter-index.ts';
 import type { RedrivePlan, RedriveTarget } from './redrive-plan.ts';
 
@@ -10,6 +11,8 @@ export interface RedriveContent {
   readonly letter: IndexedLetter;
   /** The dead letter or, where that only points to it, the record that failed. */
   readonly record: SourceRecord;
+  /** The record's own, without those that a dead letter or an earlier redrive added. */
+  readonly headers: readonly RecordHeader[];
   /** Kafka's timestamp of the record that failed. */
   readonly timestampMs: number | null;
   readonly firstFailedAt: string | null;
@@ -21,21 +24,19 @@ export interface RedriveContent {
  * timestamp stays, unless the topic's retention would soon take it: then it is now.
  */
 export function redrivenRecord(content: RedriveContent, plan: RedrivePlan, nowMs: number): AddressedRecord {
-  const { letter, record, timestampMs, firstFailedAt } = content;
+  const { letter, record, headers, timestampMs, firstFailedAt } = content;
   const topic = plan.to ?? letter.source.topic;
   const target = plan.targets.find((each) => each.topic === topic);
-  const header = (name: string, value: string): RecordHeader => [name, Buffer.from(value)];
   return {
     topic,
     partition: partitionFor(letter, record.key, topic, target),
     key: record.key,
     value: record.value,
-    headers: [
-      ...originalHeaders(record.headers),
-      header('kpipe.redrives', String(letter.redrives + 1)),
-      ...(firstFailedAt === null ? [] : [header('kpipe.first-failed-at', firstFailedAt)]),
-      header('kpipe.redriven-from', placeText(letter.source)),
-    ],
+    headers: redrivenHeaders(headers, {
+      redrives: letter.redrives + 1,
+      firstFailedAt,
+      from: placeText(letter.source),
+    }),
     ...timestampFor(timestampMs, target, nowMs),
   };
 }

@@ -13,12 +13,15 @@ export interface DeadLetterCause {
 }
 
 const connectPrefix = '__connect.errors.';
+/** What a dead letter adds begins with it. */
+const firstAdded = `${connectPrefix}topic`;
 
 /**
- * The record as it goes into the dead letter topic: key, value and headers byte for byte, with the header names that
- * Kafka Connect uses and kpipe's own after them. Older headers of the same names, from a record that was redriven and
- * failed again, are replaced; `kpipe.redrives` and the first failure's time stay. The topic's retention goes by the time
- * of the dead letter, not of the record, which may be old already: that one is in `kpipe.timestamp`.
+ * The record as it goes into the dead letter topic: key, value and headers byte for byte, also headers of the names that are
+ * used here (a record may come from somebody else's dead letters), and behind them Kafka Connect's and kpipe's own. Only what
+ * a redrive put behind a record's headers is taken off again; its count and the first failure's time go on. The topic's
+ * retention goes by the time of the dead letter, not of the record, which may be old already: that one is in
+ * `kpipe.timestamp`.
  */
 export function deadLetterRecord(
   record: SourceRecord,
@@ -26,18 +29,14 @@ export function deadLetterRecord(
   role: string,
   cause: DeadLetterCause,
 ): OutgoingRecord {
-  const kept = record.headers.filter(([name]) => !isOurHeader(name));
-  const redrives = record.headers.find(([name]) => name === 'kpipe.redrives')?.[1]?.toString() ?? '0';
-  const firstFailedAt =
-    record.headers.find(([name]) => name === 'kpipe.first-failed-at')?.[1]?.toString() ??
-    new Date(cause.failedAtMs).toISOString();
+  const { own, redrives, firstFailedAt } = withoutRedrive(record.headers);
   const text = (name: string, value: string): RecordHeader => [name, Buffer.from(value)];
   return {
     key: record.key,
     value: record.value,
     headers: [
-      ...kept,
-      text(`${connectPrefix}topic`, origin.topic),
+      ...own,
+      text(firstAdded, origin.topic),
       text(`${connectPrefix}partition`, String(origin.partition)),
       text(`${connectPrefix}offset`, record.offset.toString()),
       text(`${connectPrefix}connector.name`, `kpipe-${role}`),
@@ -47,23 +46,52 @@ export function deadLetterRecord(
       text('kpipe.reason', cause.reason),
       ...(cause.sqlstate === undefined ? [] : [text('kpipe.sqlstate', cause.sqlstate)]),
       text('kpipe.attempts', String(cause.attempts)),
-      text('kpipe.first-failed-at', firstFailedAt),
+      text('kpipe.first-failed-at', firstFailedAt ?? new Date(cause.failedAtMs).toISOString()),
       text('kpipe.timestamp', String(record.timestampMs)),
-      text('kpipe.redrives', redrives),
+      text('kpipe.redrives', String(redrives)),
     ],
   };
 }
 
-const ourNames = new Set([
-  'kpipe.reason',
-  'kpipe.sqlstate',
-  'kpipe.attempts',
-  'kpipe.first-failed-at',
-  'kpipe.timestamp',
-  'kpipe.redrives',
-]);
+/** A dead letter's headers: the record's own, and what was added behind them. All are the record's where nothing was. */
+export function splitHeaders(headers: readonly RecordHeader[]): {
+  readonly own: readonly RecordHeader[];
+  readonly added: readonly RecordHeader[];
+} {
+  const at = headers.findLastIndex(([name]) => name === firstAdded);
+  return at < 0 ? { own: headers, added: [] } : { own: headers.slice(0, at), added: headers.slice(at) };
+}
 
-/** Whether a dead letter's header is one that it was given as such, rather than the record's own. */
-export function isOurHeader(name: string): boolean {
-  return name.startsWith(connectPrefix) || ourNames.has(name);
+const redrivenFrom = 'kpipe.redriven-from';
+
+/** The headers of a redriven record: its own ones, the count, the first failure, and last of all where it was redriven from. */
+export function redrivenHeaders(
+  own: readonly RecordHeader[],
+  { redrives, firstFailedAt, from }: { redrives: number; firstFailedAt: string | null; from: string },
+): readonly RecordHeader[] {
+  return [
+    ...own,
+    ['kpipe.redrives', Buffer.from(String(redrives))],
+    ...(firstFailedAt === null ? [] : [['kpipe.first-failed-at', Buffer.from(firstFailedAt)] as const]),
+    [redrivenFrom, Buffer.from(from)],
+  ];
+}
+
+/** Takes off again what `redrivenHeaders` added. */
+export function withoutRedrive(headers: readonly RecordHeader[]): {
+  readonly own: readonly RecordHeader[];
+  readonly redrives: number;
+  readonly firstFailedAt: string | null;
+} {
+  const count = headers.findLast(([name]) => name === 'kpipe.redrives')?.[1]?.toString() ?? '';
+  const redrives = /^\d{1,9}$/.test(count) ? Number(count) : 0;
+  const end = headers.findLastIndex(([name]) => name === redrivenFrom);
+  if (end < 0) {
+    return { own: headers, redrives, firstFailedAt: null };
+  }
+  const failed = headers[end - 1]?.[0] === 'kpipe.first-failed-at' ? headers[end - 1] : undefined;
+  const before = failed === undefined ? end : end - 1;
+  const start = headers[before - 1]?.[0] === 'kpipe.redrives' ? before - 1 : before;
+  const own = [...headers.slice(0, start), ...headers.slice(end + 1)];
+  return { own, redrives, firstFailedAt: failed?.[1]?.toString() ?? null };
 }

@@ -1,5 +1,5 @@
 import type { OutgoingRecord, RecordPublisher, TopicPartition } from '../ports.ts';
-import { deadLetterRecord } from '../records/dead-letter.ts';
+import { deadLetterRecord, splitHeaders } from '../records/dead-letter.ts';
 import type { DeadRecord } from './batch.ts';
 
 /** What a broker takes by default (max.message.bytes), less room for what a dead letter adds. */
@@ -55,13 +55,12 @@ function fitting(record: OutgoingRecord): OutgoingRecord {
   if (valueBytes + headerBytes + (record.key?.length ?? 0) <= maxRecordBytes) {
     return record;
   }
-  const ours = headers.filter(([name]) => name.startsWith('__connect.errors.') || name.startsWith('kpipe.'));
   return {
     ...record,
     key: (record.key?.length ?? 0) > maxRecordBytes / 2 ? null : record.key,
     value: null,
     headers: [
-      ...(headerBytes > maxRecordBytes / 2 ? ours : headers),
+      ...(headerBytes > maxRecordBytes / 2 ? splitHeaders(headers).added : headers),
       ['kpipe.value-omitted', Buffer.from(String(valueBytes))],
     ],
   };

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { deadLetterRecord } from '../../../src/lib/records/dead-letter.ts';
+import { deadLetterRecord, redrivenHeaders, splitHeaders } from '../../../src/lib/records/dead-letter.ts';
 import { header, recordOf } from './records.ts';
 
 const origin = { topic: 'events', partition: 3 };
@@ -52,7 +52,11 @@ test('a record that was redriven and failed again has each header once, its firs
   });
   const redriven = recordOf('{', {
     offset: 99n,
-    headers: [...(first.headers ?? []).filter(([name]) => name !== 'kpipe.redrives'), header('kpipe.redrives', '2')],
+    headers: redrivenHeaders(splitHeaders(first.headers ?? []).own, {
+      redrives: 2,
+      firstFailedAt: '2026-11-01T12:30:00.000Z',
+      from: 'events/3@7',
+    }),
   });
   const again = texts(
     deadLetterRecord(redriven, { topic: 'events', partition: 0 }, 'events', {
