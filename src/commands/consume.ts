@@ -21,6 +21,9 @@ The first SIGINT or SIGTERM writes what was read and leaves, the second ends at 
   static override flags = {
     'until-drained': Flags.boolean({ description: 'end when everything in the topic has been written' }),
     for: durationFlag('for', 1)({ description: 'end after this long', helpValue: '30s' }),
+    'from-start': Flags.boolean({
+      description: 'begin at the start of partitions that the role has never read (again: kpipe replay)',
+    }),
     concurrency: Flags.integer({ default: 3, min: 1, max: 64, description: 'batches written at once' }),
     'skip-lost': Flags.boolean({ description: 'go on where the log begins when retention took unread records' }),
     'accept-recreated': Flags.boolean({
@@ -65,6 +68,7 @@ The first SIGINT or SIGTERM writes what was read and leaves, the second ends at 
     const result = await consumeRole(config, role, {
       untilDrained: flags['until-drained'],
       forMs: flags.for ?? null,
+      fromStart: flags['from-start'],
       concurrency: flags.concurrency,
       skipLost: flags['skip-lost'],
       acceptRecreated: flags['accept-recreated'],

@@ -25,6 +25,8 @@ import { RunReports, type ConsumeReport } from './reports.ts';
 export interface ConsumeOptions {
   readonly untilDrained: boolean;
   readonly forMs: number | null;
+  /** Partitions without a position begin where the log does, whatever the role's `start` says. */
+  readonly fromStart?: boolean;
   readonly concurrency: number;
   readonly skipLost: boolean;
   readonly acceptRecreated: boolean;
@@ -43,7 +45,8 @@ export interface ConsumeOptions {
  * Runs one role in this process until it is drained, told to stop or cannot go on. Several processes share the group.
  * @throws KPIPE_TOPIC_MISSING, KPIPE_SCHEMA_MISSING, KPIPE_…_UNREACHABLE within 10 s, and what `RoleRun` ends with
  */
-export async function consumeRole(config: Config, name: RoleName, options: ConsumeOptions): Promise<RunResult> {
+export async function consumeRole(file: Config, name: RoleName, options: ConsumeOptions): Promise<RunResult> {
+  const config = options.fromStart === true ? fromStart(file, name) : file;
   const settings = required(config.roles[name], `roles.${name}`, name);
   keepYoungGenerationSmall();
   const admin = await openKafkaAdmin(config.kafka);
@@ -71,6 +74,13 @@ export async function consumeRole(config: Config, name: RoleName, options: Consu
   } finally {
     await admin.close();
   }
+}
+
+function fromStart(config: Config, name: RoleName): Config {
+  const role = config.roles[name];
+  return role === undefined
+    ? config
+    : { ...config, roles: { ...config.roles, [name]: { ...role, start: 'earliest' } } };
 }
 
 async function runOpened<Row extends OffsetRow>(
