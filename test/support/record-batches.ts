@@ -8,7 +8,7 @@ import { findBatches, type RecordBatch } from '../../src/lib/kafka/fetch/record-
 /** A record as a test says it; offsets and times are distances from the batch's first. */
 export interface PlannedRecord {
   readonly offsetDelta: number;
-  readonly timestampDelta?: number;
+  readonly timestampDelta?: number | bigint;
   readonly key?: Buffer | null;
   readonly value?: Buffer | null;
   readonly headers?: readonly (readonly [name: string, value: Buffer | null])[];
@@ -22,8 +22,8 @@ export interface PlannedBatch {
   readonly baseOffset: number;
   readonly records: readonly PlannedRecord[];
   readonly lastOffsetDelta?: number;
-  readonly baseTimestampMs?: number;
-  readonly maxTimestampMs?: number;
+  readonly baseTimestampMs?: number | bigint;
+  readonly maxTimestampMs?: number | bigint;
   readonly codec?: Codec;
   readonly producerId?: number;
   readonly kind?: 'plain' | 'transactional' | 'control';
@@ -35,8 +35,9 @@ export interface PlannedBatch {
   readonly count?: number;
 }
 
-export function varint(value: number): Buffer {
-  let zigzag = value >= 0 ? BigInt(value) * 2n : BigInt(-value) * 2n - 1n;
+export function varint(value: number | bigint): Buffer {
+  const wide = BigInt(value);
+  let zigzag = wide >= 0n ? wide * 2n : -wide * 2n - 1n;
   const bytes: number[] = [];
   do {
     const low = Number(zigzag & 0x7fn);
@@ -104,8 +105,8 @@ export function encodeBatch(plan: PlannedBatch): Buffer {
   header.writeInt16BE(bits | flags, 21);
   header.writeInt32BE(plan.lastOffsetDelta ?? records.at(-1)?.offsetDelta ?? 0, 23);
   header.writeBigInt64BE(BigInt(baseTimestampMs), 27);
-  const latest = Math.max(0, ...records.map(({ timestampDelta = 0 }) => timestampDelta));
-  header.writeBigInt64BE(BigInt(plan.maxTimestampMs ?? baseTimestampMs + latest), 35);
+  const latest = Math.max(0, ...records.map(({ timestampDelta = 0 }) => Number(timestampDelta)));
+  header.writeBigInt64BE(BigInt(plan.maxTimestampMs ?? Number(baseTimestampMs) + latest), 35);
   header.writeBigInt64BE(BigInt(plan.producerId ?? -1), 43);
   // No producer epoch and no sequence.
   header.writeInt16BE(-1, 51);
