@@ -146,6 +146,12 @@ function refusal(what: string, error: unknown, settings: S3Settings): Explanatio
         's3:ListBucket and s3:ListBucketMultipartUploads on the bucket, s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload on what is in it',
       );
     default:
+      if (statusOf(error) === 401 || statusOf(error) === 403) {
+        return failed(
+          `${what}: the store refuses the credentials for ${locationOf(settings)}, or what they may do: ${nameOf(error)}`,
+          'look at accessKeyId and secretAccessKey of postgres.backups.s3, or at the AWS_… variables, and at the rights',
+        );
+      }
       return messageOf(error) === 'Region is missing'
         ? {
             code: 'KPIPE_CONFIG_INVALID',

@@ -24,6 +24,7 @@ describe('what an S3 store means by its errors', () => {
   test.each([
     [sdkError('NoSuchBucket', 404), 'KPIPE_S3_FAILED', 'there is no bucket shop', 'aws s3 mb s3://shop'],
     [sdkError('AccessDenied', 403), 'KPIPE_S3_FAILED', 'not allowed in s3://shop/prod', 's3:PutObject'],
+    [sdkError('XUserNotFound', 403), 'KPIPE_S3_FAILED', 'refuses the credentials', 'accessKeyId'],
     [sdkError('ExpiredToken', 400), 'KPIPE_S3_FAILED', 'does not accept the credentials', 'sessionToken'],
     [sdkError('RequestTimeTooSkewed', 403), 'KPIPE_S3_FAILED', 'clock', 'timedatectl'],
     [
