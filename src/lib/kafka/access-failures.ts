@@ -23,6 +23,26 @@ export class TlsWanted extends Error {
   }
 }
 
+/**
+ * OAUTHBEARER's refusal is no error of the protocol but an answer with JSON in it, on which the client should say so and
+ * hang up (RFC 7628, 3.2.2); both drivers take it for a success. An accepted token is answered with nothing.
+ */
+export class TokenRefused extends Error {
+  override readonly name = 'TokenRefused';
+  readonly apiId = 'SASL_AUTHENTICATION_FAILED';
+  readonly serverErrorMessage: string;
+
+  constructor(answer: Buffer) {
+    const said = answer.toString('utf8').slice(0, 200);
+    super(said);
+    this.serverErrorMessage = said;
+  }
+}
+
+export function isTokenRefusal(answer: Buffer | null): answer is Buffer {
+  return answer !== null && answer.includes('"status"');
+}
+
 export function isTlsRecord(bytes: Buffer): boolean {
   const [type = 0, major = 0, minor = 255] = bytes;
   return type >= 0x14 && type <= 0x17 && major === 3 && minor <= 4;

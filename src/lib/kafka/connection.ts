@@ -8,6 +8,7 @@ import type { Broker as BrokerAddress, ConnectionOptions, SASLOptions } from '@p
 import type { KafkaConfig } from '../config/load.ts';
 import type { Secret } from '../config/secrets.ts';
 import { KpipeError, messageOf } from '../errors.ts';
+import { isTokenRefusal, TokenRefused } from './access-failures.ts';
 
 /** What a client of @platformatic/kafka needs to reach the cluster. */
 export interface KafkaClientOptions extends ConnectionOptions {
@@ -88,7 +89,13 @@ const mechanisms = {
 
 function saslOptions(sasl: NonNullable<KafkaConfig['sasl']>): SASLOptions {
   return sasl.mechanism === 'oauthbearer'
-    ? { mechanism: 'OAUTHBEARER', token: credential(sasl.token) }
+    ? {
+        mechanism: 'OAUTHBEARER',
+        token: credential(sasl.token),
+        authBytesValidator: (answer, callback) => {
+          callback(isTokenRefusal(answer) ? new TokenRefused(answer) : null, answer);
+        },
+      }
     : { mechanism: mechanisms[sasl.mechanism], username: sasl.username, password: credential(sasl.password) };
 }
 

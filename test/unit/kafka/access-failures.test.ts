@@ -1,7 +1,14 @@
 import { describe, expect, test } from 'vitest';
 
 import { parseConfig, type KafkaConfig } from '../../../src/lib/config/load.ts';
-import { accessFailure, isAccessFailure, isTlsRecord, TlsWanted } from '../../../src/lib/kafka/access-failures.ts';
+import {
+  accessFailure,
+  isAccessFailure,
+  isTlsRecord,
+  isTokenRefusal,
+  TlsWanted,
+  TokenRefused,
+} from '../../../src/lib/kafka/access-failures.ts';
 import { connectionFailure, unreachable } from '../../../src/lib/kafka/failures.ts';
 import { connectFailure } from '../../../src/lib/kafka/produce-errors.ts';
 import { KpipeError } from '../../../src/lib/errors.ts';
@@ -155,6 +162,16 @@ describe('why a broker does not let us in', () => {
     expect(accessFailure(secured, 'b1:9094', down)).toBeNull();
     expect(connectionFailure(secured, 'b1:9094', down)).toBe('b1:9094 refused the connection');
     expect(unreachable(secured, ['b1:9094 refused the connection']).next).toMatch(/start the cluster/);
+  });
+
+  test('a token that is refused is an answer, not an error', () => {
+    const answer = Buffer.from('{"status":"invalid_token"}');
+    expect(isTokenRefusal(answer)).toBe(true);
+    expect(isTokenRefusal(Buffer.alloc(0))).toBe(false);
+    expect(isTokenRefusal(null)).toBe(false);
+    const withToken = configOf({ tls: true, sasl: { mechanism: 'oauthbearer', token: '${env:PASSWORD}' } });
+    const failure = accessFailure(withToken, 'b1:9094', wrapped(new TokenRefused(answer)));
+    expect(failure?.message).toBe('b1:9094 refused the token (OAUTHBEARER): {"status":"invalid_token"}');
   });
 
   test.each<[bytes: number[], isTls: boolean]>([
