@@ -58,16 +58,24 @@ export async function findBackup({ repository, keys }: BackupPlace, id: string |
   return { id: wanted, entry, signatureValid: hasValidSignature(document, keys.signing) };
 }
 
-/** Undefined where it is not there, or its entry cannot be read: one that is damaged does not hide the others. */
+/**
+ * Undefined where it is not there, or its entry is damaged: that does not hide the others. A repository that does not answer
+ * is another matter: what an entry says is not known then. @throws KPIPE_S3_…
+ */
 export async function findReadable(place: BackupPlace, id: string): Promise<KnownBackup | undefined> {
   try {
     return await findBackup(place, id);
   } catch (error) {
-    if (error instanceof KpipeError) {
+    if (isNoBackup(error)) {
       return undefined;
     }
     throw error;
   }
+}
+
+/** Whether an error says that there is none, or none that can be read. */
+export function isNoBackup(error: unknown): error is KpipeError {
+  return error instanceof KpipeError && /^KPIPE_BACKUP_(?:MISSING|FAILED)$/.test(error.code);
 }
 
 /** Every backup, oldest first; one whose entry is damaged is a line too. */

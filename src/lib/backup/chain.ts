@@ -1,5 +1,4 @@
-import { KpipeError } from '../errors.ts';
-import { findBackup, type KnownBackup } from './catalogue.ts';
+import { findBackup, isNoBackup, type KnownBackup } from './catalogue.ts';
 import type { BackupEntry } from './entry.ts';
 import { parseLsn } from './lsn.ts';
 import type { BackupPlace } from './place.ts';
@@ -32,7 +31,7 @@ async function parentOf(place: BackupPlace, child: BackupEntry, id: string): Pro
   try {
     known = await findBackup(place, id);
   } catch (error) {
-    if (error instanceof KpipeError && /^KPIPE_BACKUP_(?:MISSING|FAILED)$/.test(error.code)) {
+    if (isNoBackup(error)) {
       throw new CheckFailed('PARENT_MISSING', `${child.id} is an increment of ${id}: ${error.message}`);
     }
     throw error;

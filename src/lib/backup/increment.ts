@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-import { KpipeError } from '../errors.ts';
+import { KpipeError, messageOf } from '../errors.ts';
 import type { SourceFacts } from '../postgres/backup-source.ts';
 import { findBackup, findReadable } from './catalogue.ts';
 import { chainOf } from './chain.ts';
@@ -106,7 +106,10 @@ async function readManifest({ repository, keys }: BackupPlace, entry: BackupEntr
       return manifest;
     }
   } catch (error) {
-    throw new CheckFailed('MANIFEST', `${stored.name} cannot be read: ${error instanceof Error ? error.message : '?'}`);
+    // A repository that is away says nothing of what is in it.
+    throw error instanceof KpipeError
+      ? error
+      : new CheckFailed('MANIFEST', `${stored.name} cannot be read: ${messageOf(error)}`);
   }
   throw new CheckFailed('MANIFEST', `${stored.name} is not what was stored`);
 }
