@@ -214,7 +214,8 @@ async function weighIncrements(place) {
   for (const [what, change] of changes.slice(0, increments)) {
     const full = await create(place);
     sql(change);
-    const { id, entry } = await create(place, { incremental: { base: full.id } });
+    const { id, entry, ms } = await create(place, { incremental: { base: full.id } });
+    const proven = await verify(place, full.id);
     const report = await verify(place, id);
     const log = entry.files.find(({ name }) => name.startsWith('pg_wal'))?.bytes ?? 0;
     const ratios = [
@@ -223,6 +224,9 @@ async function weighIncrements(place) {
     ].map((ratio) => ratio.toFixed(3));
     say(
       `${rows} rows, ${what}: copied ${mb(entry.increment.copiedBytes)} of ${mb(full.entry.clusterBytes)} (${ratios[0]}), stored ${mb(entry.storedBytes)} of ${mb(full.entry.storedBytes)} (${ratios[1]}), ${mb(log)} of it log; verify ${report.ok ? 'good' : 'NOT GOOD'}`,
+    );
+    say(
+      `  create ${seconds(ms)} against ${seconds(full.ms)} (${(ms / full.ms).toFixed(2)}), restored in ${seconds(report.rtoMs)} against ${seconds(proven.rtoMs)} (${(report.rtoMs / proven.rtoMs).toFixed(2)})`,
     );
   }
 }
