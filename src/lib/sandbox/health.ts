@@ -12,10 +12,12 @@ import type { SandboxState, ServerName } from './types.ts';
 
 export type NotReady = string | undefined;
 
-const PROBE_TIMEOUT_MS = 3_000;
+const PROBE_TIMEOUT_MS = 5_000;
 
 export async function probe(paths: SandboxPaths, state: SandboxState, server: ServerName): Promise<NotReady> {
   try {
+    // Before any probe's time begins: loading a driver stands in the way of all answers, for seconds on a busy machine.
+    await Promise.all([import('@platformatic/kafka'), import('pg')]);
     switch (server) {
       case 'kafka-1':
       case 'kafka-2':
