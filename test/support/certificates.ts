@@ -8,8 +8,16 @@ import { postgresUser } from '../../src/lib/sandbox/postgres.ts';
 export interface Certificates {
   readonly file: (name: string) => string;
   readonly makeAuthority: (name: string) => void;
-  /** A server's certificate for an address (`IP:127.0.0.1`), signed by an authority; its key is the server user's. */
-  readonly makeCertificate: (name: string, authority: string, address: string) => void;
+  /**
+   * A server's certificate for an address (`IP:127.0.0.1`), signed by an authority; its key is the server user's. With a
+   * negative number of days it ended so long ago.
+   */
+  readonly makeCertificate: (
+    name: string,
+    authority: string,
+    address: string,
+    validity?: { readonly days: number },
+  ) => void;
 }
 
 const curve = ['-nodes', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'];
@@ -22,11 +30,19 @@ export function certificates(directory: string): Certificates {
       const subject = ['-subj', `/CN=${name} of a test`, '-days', '2', ...curve];
       openssl('req', '-x509', ...subject, '-keyout', file(`${name}.key`), '-out', file(`${name}.pem`));
     },
-    makeCertificate: (name, authority, address) => {
+    makeCertificate: (name, authority, address, { days } = { days: 2 }) => {
       const [key, request, extensions] = [`${name}.key`, `${name}.csr`, `${name}.ext`].map((each) => file(each));
       openssl('req', '-new', '-subj', `/CN=${name}`, ...curve, '-keyout', key!, '-out', request!);
       writeFileSync(extensions!, `subjectAltName=${address}\n`);
-      const by = ['-CA', file(`${authority}.pem`), '-CAkey', file(`${authority}.key`), '-CAcreateserial', '-days', '2'];
+      const by = [
+        '-CA',
+        file(`${authority}.pem`),
+        '-CAkey',
+        file(`${authority}.key`),
+        '-CAcreateserial',
+        '-days',
+        String(days),
+      ];
       openssl('x509', '-req', '-in', request!, ...by, '-extfile', extensions!, '-out', file(`${name}.pem`));
       chmodSync(key!, 0o600);
       const user = postgresUser();
