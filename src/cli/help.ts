@@ -1,6 +1,6 @@
 import { Errors, Help, type Command, type Interfaces } from '@oclif/core';
 
-import { unknownCommand } from './unknown-command.ts';
+import { commandNames, unknownCommand } from './unknown-command.ts';
 
 /** The same on every terminal, so that help can be written down once (dist/help.json) and compared. */
 const columns = 80;
@@ -31,7 +31,7 @@ export default class KpipeHelp extends Help {
     } catch (error) {
       const [, typed] =
         error instanceof Errors.CLIError ? (/^Command (.+) not found\.$/.exec(error.message) ?? []) : [];
-      throw typed === undefined ? error : unknownCommand(typed.replaceAll(':', ' '), this.#names());
+      throw typed === undefined ? error : unknownCommand(typed.replaceAll(':', ' '), ...commandNames(this.config));
     }
   }
 
@@ -65,12 +65,6 @@ export default class KpipeHelp extends Help {
       .map((command) => ({ name: command.id, summary: firstLine(summaryOf(command)) }));
     // A command with commands below it (`replay`) is a topic, too: listed once, as the command.
     return [...commands, ...topics.filter(({ name }) => !commands.some((command) => command.name === name))];
-  }
-
-  #names(): readonly string[] {
-    return [...this.config.commandIDs, ...this.config.topics.map(({ name }) => name)].map((id) =>
-      id.replaceAll(':', ' '),
-    );
   }
 }
 

@@ -1,5 +1,6 @@
 import { KpipeError, messageOf, type ExitCode } from '../../lib/errors.ts';
 import { bad, dim, type Line } from './text.ts';
+import { usageError } from './usage.ts';
 
 /** What a script gets under --json when a command fails. */
 export interface ErrorDocument {
@@ -18,8 +19,7 @@ export function asKpipeError(error: unknown): KpipeError {
     return withoutParserFrame(error);
   }
   if (isUsageError(error)) {
-    const [message = 'wrong usage'] = error.message.split('\nSee more help');
-    return new KpipeError('KPIPE_USAGE', message.trim(), { next: 'see --help', cause: error });
+    return usageError(error);
   }
   return new KpipeError('KPIPE_INTERNAL', messageOf(error), {
     next: 'this is a bug in kpipe: run again with DEBUG=kpipe:* and report the stack',

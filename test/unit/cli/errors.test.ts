@@ -39,15 +39,45 @@ describe('anything thrown', () => {
     expect(asKpipeError(error)).toBe(error);
   });
 
-  test('by oclif’s parser is usage, without its advertisement', () => {
-    const parserError = Object.assign(new Error('Nonexistent flag: --x\nSee more help with --help'), {
+  test.each([
+    ['Nonexistent flag: --x', 'there is no flag --x'],
+    ['Nonexistent flags: --x, --y', 'there is no flag --x, --y'],
+    ['Parsing --max \n\tExpected an integer but received: 1.5', '--max: expected an integer but received: 1.5'],
+    ['Missing 1 required arg:\ntopic  any topic of the cluster', 'TOPIC is missing: any topic of the cluster'],
+    [
+      'Missing 1 required arg:\ntopic  any topic\n\nNote: --partition allows multiple values. Because of this\nAlternatively',
+      'TOPIC is missing: any topic',
+    ],
+    ['Missing 1 required arg:\nrole  (a|b) a or b', 'ROLE is missing: a or b'],
+    ['The following error occurred:\n  Missing required flag to', '--to is missing'],
+    [
+      'The following errors occurred:\n  --a=true cannot also be provided when using --b\n  Missing required flag to',
+      '--a and --b exclude each other\n--to is missing',
+    ],
+    ['All of the following must be provided when using --a: --b', '--a needs --b'],
+    ['Flag --brokers expects a value', '--brokers needs a value'],
+    ['Unexpected argument: x', 'an argument too many: x'],
+    ['something new', 'something new'],
+  ])('by oclif’s parser is usage, in kpipe’s words: %j', (said, message) => {
+    const parserError = Object.assign(new Error(`${said}\nSee more help with --help`), { oclif: { exit: 2 } });
+    expect(asKpipeError(parserError)).toMatchObject({ code: 'KPIPE_USAGE', message, exitCode: 2, next: 'see --help' });
+  });
+
+  test.each([
+    ['Nonexistent flag: --otu', 'there is no flag --otu', 'did you mean --out?'],
+    ['Nonexistent flag: --zebra', 'there is no flag --zebra', 'see --help'],
+    [
+      'Expected --output=jsno to be one of: table, json',
+      '--output: jsno is not one of table, json',
+      'did you mean json?',
+    ],
+    ['Expected evnts to be one of: events, logs', 'evnts is not one of events, logs', 'did you mean events?'],
+  ])('by oclif’s parser for a mistyped name says the nearest: %j', (said, message, next) => {
+    const parserError = Object.assign(new Error(`${said}\nSee more help with --help`), {
       oclif: { exit: 2 },
+      parse: { input: { flags: { out: {}, topic: {} } } },
     });
-    expect(asKpipeError(parserError)).toMatchObject({
-      code: 'KPIPE_USAGE',
-      message: 'Nonexistent flag: --x',
-      exitCode: 2,
-    });
+    expect(asKpipeError(parserError)).toMatchObject({ message, next });
   });
 
   test('by a flag’s own parser keeps its code, without oclif’s frame', () => {
