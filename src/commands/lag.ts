@@ -18,7 +18,7 @@ export type LagResult = CheckedLagReport | undefined;
 interface WatchFlags {
   readonly interval?: number | undefined;
   readonly for?: number | undefined;
-  readonly metrics?: readonly string[] | undefined;
+  readonly processes: readonly string[];
   readonly json: boolean;
   readonly output?: string | undefined;
 }
@@ -67,8 +67,9 @@ export default class Lag extends KpipeCommand {
     const conditions = flags['fail-on'] === undefined ? [] : parseFailOn(flags['fail-on']);
     const config = this.configuration(flags);
     const targets = lagTargets(config, argv.map(String), flags.group ?? []);
+    const processes = (flags.metrics ?? []).map(processAddress);
     if (flags.watch) {
-      return this.#watch(config, targets, flags);
+      return this.#watch(config, targets, { ...flags, processes });
     }
     const forMs = flags.for ?? (conditions.some(({ metric }) => metric === 'status') ? 30_000 : 1000);
     const options = { forMs, intervalMs: flags.interval ?? 2000, conditions };
@@ -94,8 +95,7 @@ export default class Lag extends KpipeCommand {
       return;
     }
     const { showLagScreen } = await import('../ui/show-lag-screen.tsx');
-    const processes = (flags.metrics ?? []).map(processAddress);
-    const options = { targets, intervalMs, forMs: flags.for, processes };
+    const options = { targets, intervalMs, forMs: flags.for, processes: flags.processes };
     const ended = await runLagScreen(config, options, showLagScreen, interruption);
     process.exitCode = ended === 'interrupted' || interruption.aborted ? 130 : 0;
   }

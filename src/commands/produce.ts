@@ -1,6 +1,7 @@
-import { Args, Flags } from '@oclif/core';
+import { Flags } from '@oclif/core';
 
 import { KpipeCommand } from '../cli/base-command.ts';
+import { topicArgument } from '../cli/topic-argument.ts';
 import { produceView } from '../cli/views/produce.ts';
 import { parseRecordRate } from '../lib/config/units.ts';
 import { KpipeError, type ExitCode } from '../lib/errors.ts';
@@ -23,7 +24,7 @@ export default class Produce extends KpipeCommand {
     '<%= config.bin %> <%= command.id %> events --generate app --rate 500/s',
   ];
   static override args = {
-    topic: Args.string({ description: 'the topic; with --generate: only this one of the topics that it writes' }),
+    topic: topicArgument({ description: 'the topic; with --generate: only this one of the topics that it writes' }),
   };
   static override flags = {
     file: Flags.string({

@@ -2,6 +2,7 @@ import { Args, Flags } from '@oclif/core';
 
 import { formatOf, KpipeCommand } from '../cli/base-command.ts';
 import { openRecordOutput } from '../cli/record-output.ts';
+import { topicArgument } from '../cli/topic-argument.ts';
 import { tailCountLines } from '../cli/views/tail.ts';
 import { KpipeError } from '../lib/errors.ts';
 import { parseOffsetRange } from '../lib/offsets/offset-spec.ts';
@@ -30,7 +31,7 @@ export default class Tail extends KpipeCommand {
     `<%= config.bin %> <%= command.id %> events @-3:end --partition 2 --format '%p@%o %k\\n'`,
   ];
   static override args = {
-    topic: Args.string({ required: true, description: 'any topic of the cluster' }),
+    topic: topicArgument({ required: true, description: 'any topic of the cluster' }),
     range: Args.string({ description: '@FROM:TO (default: @end, which follows)' }),
   };
   static override flags = {

@@ -1,6 +1,7 @@
-import { Args, Flags } from '@oclif/core';
+import { Flags } from '@oclif/core';
 
 import { KpipeCommand } from '../../cli/base-command.ts';
+import { topicArgument } from '../../cli/topic-argument.ts';
 import { copyPlanLines, copyView } from '../../cli/views/copy.ts';
 import { parseRecordRate } from '../../lib/config/units.ts';
 import type { CopyPlan, CopyResult } from '../../lib/copy/copy-run.ts';
@@ -18,8 +19,8 @@ export default class ReplayCopy extends KpipeCommand {
     '<%= config.bin %> <%= command.id %> --resume 20260214-093000-9f2c',
   ];
   static override args = {
-    source: Args.string({ description: 'the topic to read' }),
-    destination: Args.string({ description: 'the topic to write' }),
+    source: topicArgument({ description: 'the topic to read' }),
+    destination: topicArgument({ description: 'the topic to write' }),
   };
   static override flags = {
     from: Flags.string({ default: 'start', helpValue: 'PLACE', description: 'start, an offset, -1h, @TIME, +N, -N' }),

@@ -1,6 +1,7 @@
-import { Args, Flags } from '@oclif/core';
+import { Flags } from '@oclif/core';
 
 import { KpipeCommand } from '../../cli/base-command.ts';
+import { topicArgument } from '../../cli/topic-argument.ts';
 import { describedTopicView } from '../../cli/views/topics.ts';
 import { withKafkaAdmin } from '../../lib/kafka/admin.ts';
 import { describeTopic, type DescribedTopic } from '../../lib/topics/inspect.ts';
@@ -14,7 +15,7 @@ export default class TopicsDescribe extends KpipeCommand {
     '<%= config.bin %> <%= command.id %> events --defaults',
     '<%= config.bin %> <%= command.id %> events --json',
   ];
-  static override args = { topic: Args.string({ required: true, description: 'name of the topic' }) };
+  static override args = { topic: topicArgument({ required: true, description: 'name of the topic' }) };
   static override flags = { defaults: Flags.boolean({ description: "also the keys that have Kafka's default" }) };
 
   async run(): Promise<TopicsDescribeResult> {

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 
-import { isMap, LineCounter, parseDocument, type Document } from 'yaml';
+import { isMap, LineCounter, parseDocument, visit, type Document } from 'yaml';
 import type { z } from 'zod';
 
 import { KpipeError, messageOf } from '../errors.ts';
@@ -117,6 +117,7 @@ export function parseConfig(text: string, file: string, env: ConfigLocation['env
     });
   }
   const scope: ReferenceScope = { directory: dirname(file), env };
+  keepLongIntegers(yaml);
   const raw = plainOf(yaml, file);
   const document = resolvePlainReferences(overlay(raw, contextName, file), [], scope);
   const parsed = configSchema.safeParse(document, { reportInput: true });
@@ -140,6 +141,23 @@ function plainOf(yaml: Document, file: string): unknown {
       cause: error,
     });
   }
+}
+
+/** Kafka's longs, such as flush.messages: 9223372036854775807, stay the digits that they are: no double holds them. */
+function keepLongIntegers(yaml: Document): void {
+  visit(yaml, {
+    Scalar: (_, node) => {
+      const { source, value } = node;
+      if (
+        typeof value === 'number' &&
+        !Number.isSafeInteger(value) &&
+        source !== undefined &&
+        /^[-+]?\d+$/.test(source)
+      ) {
+        node.value = source;
+      }
+    },
+  });
 }
 
 /** Lays a context over the file: objects are merged, lists and scalars replaced. */

@@ -15,9 +15,9 @@ const tableName = z
     /^[A-Za-z_][A-Za-z0-9_$]{0,62}\.[A-Za-z_][A-Za-z0-9_$]{0,62}$/,
     'not a table name with its schema, such as public.orders',
   );
-const topicName = z
-  .string()
-  .regex(/^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/, 'not a topic name: letters, digits, ".", "_" and "-", at most 249');
+export const topicNamePattern = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/;
+export const topicNameRule = 'letters, digits, ".", "_" and "-", at most 249';
+const topicName = z.string().regex(topicNamePattern, `not a topic name: ${topicNameRule}`);
 /** `order.*`, `*` or an exact type. */
 const typePattern = z.string().min(1).max(512);
 /** The path of a value in a record: `data.orderId`, `time`, `subject`. */
@@ -151,8 +151,8 @@ const connectionUrl = (schemes: readonly string[]) =>
 const postgresUrl = connectionUrl(['postgres', 'postgresql']);
 
 /** Brokers want of a group.instance.id what they want of a topic's name. */
-export const instanceIdPattern = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/;
-export const instanceIdRule = 'letters, digits, ".", "_" and "-", at most 249';
+export const instanceIdPattern = topicNamePattern;
+export const instanceIdRule = topicNameRule;
 
 const kafka = z
   .strictObject({

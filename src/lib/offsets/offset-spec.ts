@@ -74,10 +74,28 @@ export function parseOffsetRange(text: string, nowMs: number): OffsetRange {
     throw notAPlace(text);
   }
   const to = rangeEnd(token, from, nowMs);
-  if (from.kind === 'time' && to.kind === 'time' && to.timestampMs < from.timestampMs) {
+  if (endsBeforeItBegins(from, to)) {
     throw new KpipeError('KPIPE_USAGE', `${text} ends before it begins`, { next: examples });
   }
   return { from, to };
+}
+
+/** As far as that can be told without a look at the topic. */
+function endsBeforeItBegins(from: OffsetPoint, to: OffsetRangeEnd): boolean {
+  switch (to.kind) {
+    case 'start':
+      return from.kind !== 'start';
+    case 'time':
+      return from.kind === 'time' && to.timestampMs < from.timestampMs;
+    case 'offset':
+      return from.kind === 'offset' && to.offset < from.offset;
+    case 'beforeEnd':
+      return from.kind === 'end' || (from.kind === 'beforeEnd' && to.count > from.count);
+    case 'end':
+    case 'afterStart':
+    case 'afterFrom':
+      return false;
+  }
 }
 
 function rangeEnd(token: Token, from: OffsetPoint, nowMs: number): OffsetRangeEnd {

@@ -17,10 +17,9 @@ export interface LagTarget {
 /** The roles and groups that a command names; every role of kpipe.yaml when it names none. */
 export function lagTargets(config: Config, roles: readonly string[], groups: readonly string[]): readonly LagTarget[] {
   const declared = roleNames.filter((name) => config.roles[name] !== undefined);
-  const named =
-    roles.length === 0 && groups.length === 0 ? declared : roles.map((name) => declaredRole(name, declared));
+  const named = roles.length === 0 && groups.length === 0 ? declared : roles;
   const targets = [
-    ...named.map((name) => roleTarget(config, name)),
+    ...named.map((name) => namedRole(config, name, '; --group NAME shows any group')),
     ...groups.map((group) => groupTarget(config, group)),
   ];
   if (targets.length === 0) {
@@ -31,18 +30,17 @@ export function lagTargets(config: Config, roles: readonly string[], groups: rea
   return [...new Map(targets.map((target) => [target.group, target])).values()];
 }
 
-function declaredRole(name: string, declared: readonly RoleName[]): RoleName {
+/** The role of that name. @param otherwise what else the command takes @throws KPIPE_USAGE with the nearest name */
+export function namedRole(config: Config, name: string, otherwise = ''): LagTarget {
+  const declared = roleNames.filter((candidate) => config.roles[candidate] !== undefined);
   const role = declared.find((candidate) => candidate === name);
   if (role === undefined) {
     const nearest = nearestName(name, declared);
     throw new KpipeError('KPIPE_USAGE', `kpipe.yaml has no role ${name}`, {
-      next:
-        nearest === undefined
-          ? `it has: ${declared.join(', ') || 'none'}; --group NAME shows any group`
-          : `did you mean ${nearest}?`,
+      next: nearest === undefined ? `it has: ${declared.join(', ') || 'none'}${otherwise}` : `did you mean ${nearest}?`,
     });
   }
-  return role;
+  return roleTarget(config, role);
 }
 
 function roleTarget(config: Config, role: RoleName): LagTarget {
@@ -60,6 +58,11 @@ function roleTarget(config: Config, role: RoleName): LagTarget {
 
 /** A group that belongs to a role is that role. */
 function groupTarget(config: Config, group: string): LagTarget {
+  if (group === '') {
+    throw new KpipeError('KPIPE_USAGE', '--group: a group has a name', {
+      next: '`kpipe groups list` shows what there is',
+    });
+  }
   const role = roleNames.find((name) => config.roles[name]?.group === group);
   return role === undefined ? { role: null, group, topic: null, positionsIn: 'group' } : roleTarget(config, role);
 }

@@ -6,15 +6,15 @@ import type { Config } from '../config/load.ts';
 import { KpipeError } from '../errors.ts';
 import { openKafkaAdmin } from '../kafka/admin.ts';
 import { openJournalLog } from '../kafka/journal-log.ts';
-import { lagTargets } from '../offsets/targets.ts';
+import { namedRole } from '../offsets/targets.ts';
 import { openReplayPositions, type ReplayPositions } from '../postgres/replay-positions.ts';
 import type { ReplayEdges } from './carry-out.ts';
 import type { ReplayRole } from './observe.ts';
 
 /** A role of kpipe.yaml. @throws KPIPE_USAGE with the nearest name */
 export function replayRole(config: Config, name: string): ReplayRole {
-  const [target] = lagTargets(config, [name], []);
-  if (target === undefined || target.role === null || target.topic === null) {
+  const target = namedRole(config, name);
+  if (target.role === null || target.topic === null) {
     throw new KpipeError('KPIPE_USAGE', `kpipe.yaml has no role ${name}`);
   }
   return { ...target, role: target.role, topic: target.topic };

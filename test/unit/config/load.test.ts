@@ -146,6 +146,15 @@ describe('a whole file', () => {
   });
 });
 
+test('given a topic’s value that no double holds, when the file is read, then it has all its digits', () => {
+  const text =
+    'pipeline: p\nkafka: {brokers: [b:1]}\ntopics: {t: {partitions: 1, config: {flush.messages: 9223372036854775807}}}';
+
+  const { topics } = parseConfig(text, 'kpipe.yaml', {});
+
+  expect(topics['t']?.config).toEqual({ 'flush.messages': '9223372036854775807' });
+});
+
 describe('a mistake is told with file, line and column', () => {
   test.each([
     [

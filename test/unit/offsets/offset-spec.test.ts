@@ -114,6 +114,11 @@ describe('a range', () => {
     ['@15m:end', 'lies ahead'],
     ['@-24h:-48h', 'ends before it begins'],
     ['@2022-02-15:2022-02-14', 'ends before it begins'],
+    ['@180:170', 'ends before it begins'],
+    ['@-3:-10', 'ends before it begins'],
+    ['@end:-3', 'ends before it begins'],
+    ['@end:start', 'ends before it begins'],
+    ['@-15m:start', 'ends before it begins'],
   ])('%s is none: %s', (text, message) => {
     const error = failureOf(() => parseOffsetRange(text, now));
     expect([error.exitCode, error.message]).toEqual([2, expect.stringContaining(message)]);
@@ -197,7 +202,7 @@ describe('where a range lies', () => {
     ['@-3:end', 197n, null, 200n, null],
     ['@-3000:end', 100n, null, 200n, null],
     ['@190:+100', 190n, null, 200n, 'past the end'],
-    ['@180:170', 180n, null, 180n, null],
+    ['@180:180', 180n, null, 180n, null],
     ['@-10m:-5m', 189n, null, 194n, null],
     ['@-10m:20m', 189n, null, 200n, 'past the end'],
     ['@-5d:end', 100n, null, 200n, null],
