@@ -16,6 +16,7 @@ Where that does not balance, the records that Kafka still has tell which offsets
   };
   static override flags = {
     deep: Flags.boolean({
+      default: false,
       description: 'hold the content of every row against its record, as far as Kafka still has it',
     }),
   };

@@ -367,8 +367,11 @@ describe('move, elect and import', () => {
     expect(json(elected)).toMatchObject({ topics: 1, partitions: 2, failed: [], after: { displaced: 0 } });
   });
 
-  test('what is imported plans clean', async () => {
-    const imported = await run('topics', 'import', '--brokers', servers.brokers.join(','), '--pipeline', 'imported');
+  test.each([
+    ['--brokers', () => ['--brokers', servers.brokers.join(','), '--pipeline', 'imported']],
+    ['the cluster of a kpipe.yaml', () => ['-c', pipeline(topic)]],
+  ])('what is imported by %s is a file that plans clean', async (_name, source) => {
+    const imported = await run('topics', 'import', ...source());
     expect(imported.code, `stderr: ${imported.stderr}`).toBe(0);
     const file = directory.write(imported.stdout, 'imported.yaml');
     const planned = await plan(file, '--topic', topic, '--json');

@@ -3,6 +3,7 @@ import { createServer, type AddressInfo } from 'node:net';
 
 import { describe, expect, test } from 'vitest';
 
+import { strayMembers } from '../support/documents.ts';
 import { pipelineDirectory } from '../support/pipeline-file.ts';
 import { rolePipelines } from '../support/role-pipeline.ts';
 import { kpipe, runProgram, root, type Ended } from '../support/run-kpipe.ts';
@@ -35,6 +36,7 @@ describe('kpipe verify', () => {
     await send([event('a'), broken, event('b'), event('a')]);
     expect((await run('consume', 'events', '--until-drained')).code).toBe(0);
     const good = await run('verify', 'events', '--json');
+    expect(strayMembers('verify', JSON.parse(good.stdout))).toEqual([]);
     expect([good.code, JSON.parse(good.stdout)]).toEqual([
       0,
       expect.objectContaining({

@@ -8,6 +8,7 @@ import { loadConfig } from '../../src/lib/config/load.ts';
 import { openKafkaAdmin } from '../../src/lib/kafka/admin.ts';
 import { openPublisher } from '../../src/lib/kafka/publisher.ts';
 import { resultOf } from '../support/consume-result.ts';
+import { strayMembers } from '../support/documents.ts';
 import { pipelineDirectory } from '../support/pipeline-file.ts';
 import { kpipe, root, runProgram, type Ended, type Running } from '../support/run-kpipe.ts';
 import { uniqueTopic } from '../support/servers.ts';
@@ -126,6 +127,7 @@ describe.skipIf(bigquery === null)('warehouse', () => {
     expect(json(await warehouse('status', file, '--json'), 3)).toMatchObject({ exists: false });
 
     const applied = json(await warehouse('apply', file, '--yes', '--json'), 0) as WarehouseApplyResult;
+    expect(strayMembers('warehouse apply', applied)).toEqual([]);
     expect(kindsOf(applied.done)).toEqual(['create-dataset', 'create-table', 'create-view']);
     expect(applied).toMatchObject({ failed: null, notDone: [], obstacles: [] });
     expect(await warehouse('plan', file)).toMatchObject({ code: 0, stdout: expect.stringContaining('in sync') });

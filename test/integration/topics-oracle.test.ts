@@ -134,7 +134,8 @@ describe('apply', () => {
   test('what it imports plans clean, and what it describes is what Kafka says', async () => {
     const { yaml } = await importTopics(admin, {
       nowMs: Date.now(),
-      file: { pipeline: 'imported', brokers: servers.brokers },
+      pipeline: 'imported',
+      kafka,
       journal: 'kpipe.journal',
     });
     const imported = parseConfig(yaml, 'kpipe.yaml', {});

@@ -27,7 +27,7 @@ export default class BackupRestore extends KpipeCommand {
       description: 'the last commit to have, as 2026-11-23T06:00:00Z',
     }),
     'target-lsn': Flags.string({ helpValue: 'LSN', description: 'everything before this LSN' }),
-    promote: Flags.boolean({ description: 'make it a primary of its own timeline' }),
+    promote: Flags.boolean({ default: false, description: 'make it a primary of its own timeline' }),
     scratch: Flags.string({ helpValue: 'DIR', description: 'where the segments of the archive are unpacked' }),
     plan: Flags.boolean({ exclusive: ['yes'], description: 'only say what would be done' }),
     yes: Flags.boolean({ char: 'y', description: 'do not ask' }),

@@ -34,6 +34,7 @@ export async function drawUpWarehousePlan(config: BigQueryConfig): Promise<Wareh
 
 /** Makes the changes in their order, and stops at the first that fails. @throws KPIPE_BIGQUERY_… while looking */
 export async function applyWarehousePlan(config: BigQueryConfig, plan: WarehousePlan): Promise<WarehouseApplied> {
+  const { table, obstacles } = plan;
   return withWarehouse(config, async (connection) => {
     const done: WarehouseChange[] = [];
     for (const [index, change] of plan.changes.entries()) {
@@ -42,10 +43,10 @@ export async function applyWarehousePlan(config: BigQueryConfig, plan: Warehouse
         done.push(change);
       } catch (error) {
         const reason = messageOf(bigQueryFailure(change.kind, error, config));
-        return { ...plan, done, failed: { change, reason }, notDone: plan.changes.slice(index + 1) };
+        return { table, obstacles, done, failed: { change, reason }, notDone: plan.changes.slice(index + 1) };
       }
     }
-    return { ...plan, done, failed: null, notDone: [] };
+    return { table, obstacles, done, failed: null, notDone: [] };
   });
 }
 

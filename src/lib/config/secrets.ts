@@ -76,6 +76,11 @@ export class Secret {
     this.#scope = scope;
   }
 
+  /** How the file names it (`${env:NAME}`); null where it holds the secret itself. */
+  get reference(): string | null {
+    return isReference(this.#text) ? this.#text : null;
+  }
+
   reveal(): string {
     return resolveReferences(this.#text, this.#scope);
   }

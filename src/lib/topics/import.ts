@@ -1,5 +1,8 @@
+import { resolve } from 'node:path';
+
 import { stringify } from 'yaml';
 
+import type { KafkaConfig } from '../config/load.ts';
 import { liveTopics } from '../init/live-topics.ts';
 import type { TopicEntry } from '../init/template.ts';
 import type { ClusterAdmin } from '../ports.ts';
@@ -8,14 +11,15 @@ import type { ClusterAdmin } from '../ports.ts';
 export interface ImportedTopics {
   readonly clusterId: string;
   readonly topics: Readonly<Record<string, TopicEntry>>;
-  /** A kpipe.yaml, or its `topics:` section. */
+  /** A kpipe.yaml. */
   readonly yaml: string;
 }
 
 export interface ImportRequest {
   readonly nowMs: number;
-  /** For a whole file; null: only the section. */
-  readonly file: { readonly pipeline: string; readonly brokers: readonly string[] } | null;
+  readonly pipeline: string;
+  /** Of the cluster that is looked at: how to reach it is written down, but no secret. */
+  readonly kafka: Pick<KafkaConfig, 'brokers' | 'directory' | 'tls' | 'sasl'>;
   /** kpipe's own topic, which nobody declares. */
   readonly journal: string;
 }
@@ -26,7 +30,21 @@ export async function importTopics(admin: ClusterAdmin, request: ImportRequest):
   const topics = Object.fromEntries(
     Object.entries(found).filter(([name]) => name !== request.journal && !name.startsWith('__')),
   );
-  const { file } = request;
-  const head = file === null ? {} : { pipeline: file.pipeline, kafka: { brokers: [...file.brokers] } };
-  return { clusterId, topics, yaml: stringify({ ...head, topics }, { lineWidth: 120 }) };
+  const file = { pipeline: request.pipeline, kafka: connectionOf(request.kafka), topics };
+  return { clusterId, topics, yaml: stringify(file, { lineWidth: 120 }) };
+}
+
+function connectionOf({ brokers, directory, tls, sasl }: ImportRequest['kafka']): Readonly<Record<string, unknown>> {
+  return {
+    brokers,
+    tls:
+      tls &&
+      Object.fromEntries(
+        Object.entries(tls).map(([key, value]) => [key, typeof value === 'string' ? resolve(directory, value) : value]),
+      ),
+    sasl:
+      sasl === undefined || 'token' in sasl
+        ? sasl && { ...sasl, token: sasl.token.reference ?? '${env:KAFKA_TOKEN}' }
+        : { ...sasl, password: sasl.password.reference ?? '${env:KAFKA_PASSWORD}' },
+  };
 }
