@@ -268,21 +268,39 @@ describe('brokers that are not there', () => {
 
   test('somebody listens and says nothing: told, and nothing is left open', async () => {
     const sockets = new Set<Socket>();
-    const mute = createServer((socket) => {
-      sockets.add(socket);
-      socket
-        .on('close', () => sockets.delete(socket))
-        .on('error', () => undefined)
-        .resume();
-    });
-    await new Promise<void>((resolve) => mute.listen(0, '127.0.0.1', resolve));
+    const mute = await muteServer(sockets);
     const failure = await failureOf(openPublisher({ ...config, brokers: [`127.0.0.1:${portOf(mute)}`] }));
 
     expect(failure.code).toBe('KPIPE_KAFKA_UNREACHABLE');
     await vi.waitFor(() => expect(sockets.size).toBe(0), { timeout: 60_000 });
     mute.close();
   });
+
+  test('the first of them listens and says nothing: the next one is asked', async () => {
+    const topic = await newTopic(1);
+    const mute = await muteServer(new Set());
+    const brokers = [`127.0.0.1:${portOf(mute)}`, ...config.brokers];
+
+    const producer = await publisher({ connectDeadlineMs: 25_000 }, { ...config, brokers, connectTimeout: 2000 });
+    await producer.publish(topic, [text('heard')]);
+
+    expect((await read(topic, 1)).map(({ value }) => value)).toEqual([Buffer.from('heard').toString('hex')]);
+    mute.close();
+  });
 });
+
+/** Takes connections, and never answers. */
+async function muteServer(sockets: Set<Socket>): Promise<Server> {
+  const mute = createServer((socket) => {
+    sockets.add(socket);
+    socket
+      .on('close', () => sockets.delete(socket))
+      .on('error', () => undefined)
+      .resume();
+  });
+  await new Promise<void>((resolve) => mute.listen(0, '127.0.0.1', resolve));
+  return mute;
+}
 
 describe('brokers that go away', () => {
   test('a connection that stalls is given up for a new one, and nothing is lost', async () => {

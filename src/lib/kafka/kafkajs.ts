@@ -41,7 +41,7 @@ function kafkajsConfig(config: KafkaConfig, clientId: string, sockets: Set<Socke
     retry: { retries: 2, initialRetryTime: 100, maxRetryTime: 1000, factor: 0.5, multiplier: 2 },
     logLevel,
     logCreator: () => () => undefined,
-    socketFactory: socketFactory(sockets),
+    socketFactory: socketFactory(sockets, config.connectTimeout / 2),
     ...(ssl === undefined ? {} : { ssl }),
     ...(sasl === undefined ? {} : { sasl }),
   };
@@ -67,8 +67,11 @@ export class Connections extends Set<Socket> {
   }
 }
 
-/** As kafkajs' own, but without Nagle's delay, and with the sockets within reach. */
-function socketFactory(sockets: Set<Socket>): ISocketFactory {
+/**
+ * As kafkajs' own, but without Nagle's delay, and with the sockets within reach. A broker that is frozen takes connections
+ * and says nothing: a connection without its first byte is ended, so that kafkajs asks the next broker.
+ */
+function socketFactory(sockets: Set<Socket>, firstByteMs: number): ISocketFactory {
   // kafkajs passes no `ssl` without TLS, whatever its type says.
   return ({ host, port, ssl, onConnect }: Omit<Parameters<ISocketFactory>[0], 'ssl'> & { ssl?: object | null }) => {
     const servername = isIP(host) === 0 ? { servername: host } : {};
@@ -76,6 +79,10 @@ function socketFactory(sockets: Set<Socket>): ISocketFactory {
       ssl === undefined || ssl === null
         ? connectTcp({ host, port }, onConnect)
         : connectTls({ host, port, ...servername, ...ssl }, onConnect);
+    socket.once('connect', () => {
+      const silence = setTimeout(() => socket.bytesRead === 0 && socket.destroy(new Error('no answer')), firstByteMs);
+      socket.once('close', () => clearTimeout(silence));
+    });
     // kafkajs hears of an end and of an error, not of a socket that was destroyed: its requests would wait on.
     let told = false;
     const tell = (): void => {
