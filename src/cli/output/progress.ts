@@ -29,9 +29,10 @@ export function startProgress(options: ProgressOptions): Progress {
   // What was done before anybody looked says nothing about the rate.
   let before: number | null = null;
   const draw = (done: number, note: string): void => {
-    before ??= done;
     const elapsedMs = now() - startedAt;
-    const perSec = elapsedMs > 0 ? ((done - before) * 1000) / elapsedMs : 0;
+    // One look knows no rate.
+    const perSec = before !== null && elapsedMs > 0 ? ((done - before) * 1000) / elapsedMs : null;
+    before ??= done;
     const text = progressLine(options, done, perSec, escapeControls(note));
     options.stream.write(onTerminal ? `\r\u001b[2K${text.slice(0, options.stream.columns - 1)}` : `${text}\n`);
   };
@@ -54,14 +55,17 @@ export function startProgress(options: ProgressOptions): Progress {
   };
 }
 
-function progressLine(options: ProgressOptions, done: number, perSec: number, note: string): string {
-  const rate = `${formatCount(perSec)}/s`;
+function progressLine(options: ProgressOptions, done: number, perSec: number | null, note: string): string {
+  const rate = perSec === null ? '' : `  ${formatCount(perSec)}/s`;
   if (options.total === undefined || options.total === 0) {
-    return `${options.label}  ${formatCount(done)}  ${rate}  ${note}`.trimEnd();
+    return `${options.label}  ${formatCount(done)}${rate}  ${note}`.trimEnd();
   }
   const share = Math.min(1, done / options.total);
   const filled = Math.round(share * width);
   const bar = '█'.repeat(filled) + '░'.repeat(width - filled);
-  const left = perSec > 0 && share < 1 ? `  ${formatDuration(((options.total - done) * 1000) / perSec)} left` : '';
-  return `${options.label}  ${bar}  ${formatCount(done)}/${formatCount(options.total)}  ${rate}${left}  ${note}`.trimEnd();
+  const left =
+    perSec !== null && perSec > 0 && share < 1
+      ? `  ${formatDuration(((options.total - done) * 1000) / perSec)} left`
+      : '';
+  return `${options.label}  ${bar}  ${formatCount(done)}/${formatCount(options.total)}${rate}${left}  ${note}`.trimEnd();
 }
