@@ -131,6 +131,13 @@ export abstract class KpipeCommand extends Command {
     return this.#interruption.signal;
   }
 
+  /** Aborts as `interruption()` does, and when nobody reads stdout any more: then there is nothing to watch for. */
+  protected whileRead(): AbortSignal {
+    const unread = new AbortController();
+    process.stdout.once('error', () => unread.abort()).once('close', () => unread.abort());
+    return AbortSignal.any([this.interruption(), unread.signal]);
+  }
+
   /**
    * Asks before something destructive: on a TTY by a question (by typing the context's name where it is protected);
    * without one only `--yes` (or `--confirm=CONTEXT`) goes on.
@@ -162,7 +169,8 @@ export abstract class KpipeCommand extends Command {
     const answer = await terminal
       .question(prompt)
       .catch((error: unknown) => {
-        // Ctrl-C or the end of the input instead of an answer.
+        // Ctrl-C or the end of the input instead of an answer: the cursor stands behind the question.
+        process.stderr.write('\n');
         throw new KpipeError('KPIPE_INTERRUPTED', `${action}: interrupted, nothing was changed`, { cause: error });
       })
       .finally(() => terminal.close());

@@ -59,7 +59,12 @@ export default class Brokers extends KpipeCommand {
       }
       const options = { pace: new Pace(flags.interval ?? 2000), forMs: flags.for };
       const signal = this.interruption();
-      await watchCluster(config, options, (look) => void process.stdout.write(`${brokerLookLine(look)}\n`), signal);
+      await watchCluster(
+        config,
+        options,
+        (look) => void process.stdout.write(`${brokerLookLine(look)}\n`),
+        this.whileRead(),
+      );
       process.exitCode = signal.aborted ? 130 : 0;
       return;
     }

@@ -90,7 +90,7 @@ export default class Lag extends KpipeCommand {
     const intervalMs = flags.interval ?? 2000;
     if (!process.stdout.isTTY || flags.output === 'ndjson') {
       const print = (look: Look): void => void process.stdout.write(`${lookLine(look)}\n`);
-      await watchLag(config, targets, { pace: new Pace(intervalMs), forMs: flags.for }, print, interruption);
+      await watchLag(config, targets, { pace: new Pace(intervalMs), forMs: flags.for }, print, this.whileRead());
       process.exitCode = interruption.aborted ? 130 : 0;
       return;
     }

@@ -83,7 +83,7 @@ export default class ReplicaStatus extends KpipeCommand {
     const interruption = this.interruption();
     if (!process.stdout.isTTY || flags.output === 'ndjson') {
       const print = (line: string): void => void process.stdout.write(`${line}\n`);
-      await watchReplicas(config, postgres, options, (look) => print(replicaLookLine(look)), interruption);
+      await watchReplicas(config, postgres, options, (look) => print(replicaLookLine(look)), this.whileRead());
       process.exitCode = interruption.aborted ? 130 : 0;
       return;
     }
