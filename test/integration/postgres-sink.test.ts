@@ -257,6 +257,28 @@ describe('migrate', () => {
     expect(await rowsOf(`select status, amount from public.${table}`)).toEqual([{ status: 'x', amount: '2.00' }]);
   });
 
+  test('a table that holds less and says so, and one whose trigger gives the value that is wanted, are taken as they are', async () => {
+    const table = uniqueTopic('narrower').replaceAll('-', '_');
+    await client.query(`
+      create table public.${table} (order_id text primary key, status text, amount integer, tenant text not null,
+        kpipe_partition int, kpipe_offset bigint);
+      create function public.${table}_tenant() returns trigger language plpgsql as
+        $$ begin new.tenant := 'shop'; return new; end $$;
+      create trigger tenant before insert on public.${table} for each row execute function public.${table}_tenant()`);
+    const columns = {
+      status: { from: 'data.status', type: 'text' },
+      amount: { from: 'data.amount', type: 'bigint' },
+    } as const;
+    const projection = projectionOf(table, { columns });
+    expect(await migrated([projection])).toEqual([]);
+    const { sink, batch, claim } = await eventSink([projection]);
+    const changed = batch(0, [{ id: '1', data: { orderId: 'o', status: 'x', amount: 2 } }]);
+    expect(await sink.write(await claim(), changed)).toEqual(stored(1));
+    expect(await rowsOf(`select status, amount, tenant from public.${table}`)).toEqual([
+      { status: 'x', amount: 2, tenant: 'shop' },
+    ]);
+  });
+
   test('a user without the rights is told the grants, and with them the role starts', async () => {
     const projection = projectionOf(uniqueTopic('granted').replaceAll('-', '_'), { deleteOn: ['order.deleted'] });
     await migrated([projection]);

@@ -15,20 +15,20 @@ interface FoundColumn {
   /** Without its modifiers; of a domain, the type below it. */
   readonly type: string;
   readonly shown: string;
-  /** Every row must have a value, and nothing but the statement gives one. */
+  /** Every row must have a value, and neither a default nor a trigger before the insert may give one. */
   readonly wantsValue: boolean;
   /** Nobody may give one. */
   readonly isGenerated: boolean;
 }
 
 /**
- * Column types that hold every value of a declared type as it is. Others would round it, cut it, or refuse it at run time,
- * record by record.
+ * Column types that hold a value of a declared type as it is or refuse it, which buries that record alone. Others would
+ * round it or cut it in silence, or refuse every one.
  */
 const holders: Readonly<Record<string, readonly string[]>> = {
   text: ['text', 'character varying', 'citext'],
-  bigint: ['bigint', 'numeric'],
-  integer: ['integer', 'bigint', 'numeric', 'double precision'],
+  bigint: ['bigint', 'integer', 'smallint', 'numeric'],
+  integer: ['integer', 'bigint', 'smallint', 'numeric', 'double precision'],
   numeric: ['numeric'],
   'double precision': ['double precision'],
   boolean: ['boolean'],
@@ -80,7 +80,9 @@ async function columnsOf(client: PoolClient, table: string): Promise<readonly Fo
     `select a.attname as name,
             format_type(case t.typtype when 'd' then t.typbasetype else t.oid end, null) as type,
             format_type(a.atttypid, a.atttypmod) as shown,
-            a.attnotnull and not a.atthasdef and a.attidentity = '' as "wantsValue",
+            a.attnotnull and not a.atthasdef and a.attidentity = '' and not exists (
+              select from pg_trigger g where g.tgrelid = found.oid and not g.tgisinternal and g.tgtype & 7 = 7
+            ) as "wantsValue",
             a.attgenerated <> '' or a.attidentity = 'a' as "isGenerated"
        from ${named} found
        left join pg_attribute a on a.attrelid = found.oid and a.attnum > 0 and not a.attisdropped
