@@ -409,12 +409,6 @@ describe('with exactly the rights of docs/kafka-security.md', () => {
     ]);
     const lag = JSON.parse(await succeeds(['lag', 'events', '--json'], file)) as { roles: object[] };
     expect(lag.roles).toMatchObject([{ role: 'events', lagRecords: 0 }]);
-    const listed = JSON.parse(await succeeds(['dlq', 'list', 'events', '--json'], file)) as {
-      deadLetters: { source: { topic: string; partition: number; offset: string } }[];
-    };
-    const [letter] = listed.deadLetters;
-    const origin = `${letter?.source.topic}/${letter?.source.partition}@${letter?.source.offset}`;
-    await succeeds(['dlq', 'show', origin], file);
     const exporter = background(['metrics', 'serve', '--port', '0'], file);
     const [, url = ''] = await exporter.shows(/(http:\/\/127\.0\.0\.1:\d+)/);
     await vi.waitFor(

@@ -25,7 +25,7 @@ export class TlsWanted extends Error {
 
 /**
  * OAUTHBEARER's refusal is no error of the protocol but an answer with JSON in it, on which the client should say so and
- * hang up (RFC 7628, 3.2.2); both drivers take it for a success. An accepted token is answered with nothing.
+ * hang up (RFC 7628, 3.2.2); drivers take it for a success. An accepted token is answered with nothing.
  */
 export class TokenRefused extends Error {
   override readonly name = 'TokenRefused';

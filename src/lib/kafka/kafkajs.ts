@@ -5,7 +5,7 @@ import { connect as connectTls } from 'node:tls';
 import type { ISocketFactory, Kafka, KafkaConfig as KafkajsConfig, logLevel as LogLevel, SASLOptions } from 'kafkajs';
 
 import type { KafkaConfig } from '../config/load.ts';
-import { isTlsRecord, isTokenRefusal, TlsWanted, TokenRefused } from './access-failures.ts';
+import { isTlsRecord, TlsWanted } from './access-failures.ts';
 import { credential, tlsOptions } from './connection.ts';
 
 /**
@@ -24,7 +24,6 @@ export async function createKafkaJs(
   const { default: kafkajs } = await import('kafkajs');
   stopIdleTimers();
   authenticateInTime();
-  readTokenRefusals();
   return new kafkajs.Kafka(kafkajsConfig(config, clientId, sockets, kafkajs.logLevel.NOTHING));
 }
 
@@ -192,15 +191,5 @@ function authenticateInTime(): void {
       const lifetimeMs = this.sessionLifetime.toNumber();
       return lifetimeMs === 0 || seconds * 1000 + nanoseconds / 1e6 < lifetimeMs * sessionShare;
     },
-  });
-}
-
-/** kafkajs 2.2.4 does not look at what a broker answers to a token. */
-function readTokenRefusals(): void {
-  const require = createRequire(import.meta.url);
-  const response = require('kafkajs/src/protocol/sasl/oauthBearer/response') as object;
-  Object.assign(response, {
-    decode: (answer: Buffer | null): Promise<boolean> =>
-      isTokenRefusal(answer) ? Promise.reject(new TokenRefused(answer)) : Promise.resolve(true),
   });
 }
