@@ -32,6 +32,7 @@ export default class Lag extends KpipeCommand {
     '<%= config.bin %> <%= command.id %> events --watch',
     '<%= config.bin %> <%= command.id %> --watch --metrics http://10.0.0.1:9464 --metrics http://10.0.0.2:9464',
     "<%= config.bin %> <%= command.id %> --for 30s --fail-on 'time>5m,loss<6h,status>=warn'",
+    '<%= config.bin %> <%= command.id %> --check --for 30s',
     '<%= config.bin %> <%= command.id %> --group my-service --json',
   ];
   static override args = { role: Args.string({ description: 'roles of kpipe.yaml (default: all of them)' }) };
@@ -60,6 +61,11 @@ export default class Lag extends KpipeCommand {
       exclusive: ['watch'],
       description: 'exit 3 when any of these holds for any group, such as time>5m,loss<6h,lag>1000,status>=warn',
     }),
+    check: Flags.boolean({
+      exclusive: ['watch'],
+      description:
+        'exit 3 when a group has lost records, stands still, meets alerts.lag of kpipe.yaml, or cannot be seen',
+    }),
   };
 
   async run(): Promise<LagResult> {
@@ -72,12 +78,13 @@ export default class Lag extends KpipeCommand {
       return this.#watch(config, targets, { ...flags, processes });
     }
     const forMs = flags.for ?? (conditions.some(({ metric }) => metric === 'status') ? 30_000 : 1000);
-    const options = { forMs, intervalMs: flags.interval ?? 2000, conditions };
+    const options = { forMs, intervalMs: flags.interval ?? 2000, conditions, check: flags.check };
     const result = await lookAtLag(config, targets, options, this.interruption());
     for (const { role, group, condition, actual } of result.unjudged) {
       this.say(`cannot judge ${condition} for ${role ?? group}: ${actual}`);
     }
-    return this.show(flags, result, lagView(lossAlarmOf(config)), { exitCode: result.problems.length > 0 ? 3 : 0 });
+    const unhealthy = result.problems.length > 0 || (flags.check && result.notes.length > 0);
+    return this.show(flags, result, lagView(lossAlarmOf(config)), { exitCode: unhealthy ? 3 : 0 });
   }
 
   async #watch(config: Config, targets: readonly LagTarget[], flags: WatchFlags): Promise<undefined> {

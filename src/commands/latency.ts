@@ -47,6 +47,7 @@ export default class Latency extends KpipeCommand {
       helpValue: 'CONDITIONS',
       description: 'exit 3 when any of these holds, such as ack>50ms,consume>100ms,stored>2s,lost>0 (times are p99)',
     }),
+    check: Flags.boolean({ description: 'exit 3 when a probe was lost, or there is any problem' }),
   };
 
   async run(): Promise<LatencyResult> {
@@ -66,6 +67,8 @@ export default class Latency extends KpipeCommand {
     };
     const report = await measureLatency(config, options, this.interruption()).finally(() => progress.end());
     const result = { ...report, failed: evaluateLatencyFailOn(conditions, report) };
-    return this.show(flags, result, latencyView, { exitCode: result.failed.length > 0 ? 3 : 0 });
+    const lost = report.stages.some((stage) => stage.lost > 0);
+    const unhealthy = result.failed.length > 0 || (flags.check && (lost || report.problems.length > 0));
+    return this.show(flags, result, latencyView, { exitCode: unhealthy ? 3 : 0 });
   }
 }

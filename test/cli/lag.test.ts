@@ -125,6 +125,17 @@ describe('kpipe lag', () => {
     expect((await lag('--for', '0s', '--fail-on', 'time>2h,lag>1000,loss<1d')).code).toBe(0);
   });
 
+  test('--check exits 3 by kpipe.yaml’s alerts, and says which', async () => {
+    const { code, stdout } = await lag('--for', '0s', '--json', '--check');
+    expect(code).toBe(3);
+    expect((JSON.parse(stdout) as Document).problems).toContainEqual({
+      role: null,
+      group,
+      condition: 'time>5m',
+      actual: expect.stringMatching(/^1h/) as unknown,
+    });
+  });
+
   test('says on stderr which conditions it could not judge, and does not fail by them', async () => {
     const { code, stderr } = await lag('--for', '0s', '--fail-on', 'in<1');
     expect(code).toBe(0);

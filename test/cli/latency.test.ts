@@ -37,7 +37,7 @@ describe('kpipe latency', () => {
   });
 
   test('prints a table and histograms for people', async () => {
-    const { code, stdout } = await latency('--count', '5', '--rate', '50/s');
+    const { code, stdout } = await latency('--count', '5', '--rate', '50/s', '--check');
     expect(code).toBe(0);
     expect(stdout).toMatch(
       /^5 probes at 50\/s through a topic of its own {2}3 partitions, acks=all\nPRODUCE → +p50 +p99 +MAX +MEASURED +LOST\nack /,

@@ -139,6 +139,23 @@ export function evaluateFailOn(conditions: readonly FailCondition[], groups: rea
   };
 }
 
+export interface LagAlerts {
+  /** ms */
+  readonly time?: number | undefined;
+  /** ms */
+  readonly lossIn?: number | undefined;
+}
+
+/** `--check`: what is wrong whatever was wished for, and what kpipe.yaml's alerts name. */
+export function alertProblems(groups: readonly GroupLag[], { time, lossIn }: LagAlerts): readonly LagProblem[] {
+  const conditions = ['lost>0', 'status>=stall', ...(time === undefined ? [] : [`time>${formatDuration(time)}`])];
+  const { failed } = evaluateFailOn(conditions.map(parseCondition), groups);
+  // Whoever has read everything has a whole retention, however short that is.
+  const behind = groups.filter(({ lagRecords }) => (lagRecords ?? 0) > 0);
+  const losing = lossIn === undefined ? [] : [parseCondition(`loss<${formatDuration(lossIn)}`)];
+  return [...failed, ...evaluateFailOn(losing, behind).failed];
+}
+
 type Actual = { readonly value: number } | { readonly value: null; readonly reason: string };
 
 function actualOf(group: GroupLag, { metric, limit }: FailCondition): Actual {

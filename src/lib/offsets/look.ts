@@ -2,13 +2,13 @@ import type { Config } from '../config/load.ts';
 import { KpipeError } from '../errors.ts';
 import type { LagReader } from '../ports.ts';
 import { nearestName } from '../config/nearest.ts';
-import { evaluateFailOn, type FailCondition, type LagProblem } from './fail-on.ts';
+import { alertProblems, evaluateFailOn, type FailCondition, type LagProblem } from './fail-on.ts';
 import { followLag, Pace, type Look } from './follow.ts';
 import type { LagReport } from './lag-report.ts';
 import type { LagTarget } from './targets.ts';
 import { LagWatch, withLagSources } from './watch.ts';
 
-/** A report with what `--fail-on` makes of it; the JSON of `kpipe lag`. */
+/** A report with what `--fail-on` and `--check` make of it; the JSON of `kpipe lag`. */
 export interface CheckedLagReport extends LagReport {
   readonly problems: readonly LagProblem[];
   /** Conditions on figures that are not known. */
@@ -20,6 +20,8 @@ export interface LookOptions {
   readonly forMs: number;
   readonly intervalMs: number;
   readonly conditions: readonly FailCondition[];
+  /** Judge by kpipe.yaml's alerts, too. */
+  readonly check?: boolean;
 }
 
 /**
@@ -47,7 +49,8 @@ export async function lookAtLag(
     const last = report ?? (await watch.look());
     await refuseMissingGroup(last, sources.reader);
     const { failed, unjudged } = evaluateFailOn(options.conditions, last.roles);
-    return { ...last, problems: failed, unjudged };
+    const alerts = options.check === true ? alertProblems(last.roles, config.alerts.lag ?? {}) : [];
+    return { ...last, problems: [...failed, ...alerts], unjudged };
   });
 }
 

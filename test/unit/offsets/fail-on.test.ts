@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
 import { KpipeError } from '../../../src/lib/errors.ts';
-import { evaluateFailOn, parseFailOn } from '../../../src/lib/offsets/fail-on.ts';
+import { alertProblems, evaluateFailOn, parseFailOn } from '../../../src/lib/offsets/fail-on.ts';
 import { groupLag } from './lag-fixtures.ts';
 
 const failing = (expression: string, over: Parameters<typeof groupLag>[0] = {}): readonly string[] =>
@@ -86,5 +86,27 @@ describe('a group fails', () => {
 
   test('by not being known where somebody asks for that', () => {
     expect(failing('status>=unknown', { status: 'unknown' })).toEqual(['status>=unknown unknown']);
+  });
+});
+
+describe('alerts', () => {
+  const problems = (over: Parameters<typeof groupLag>[0], alerts = { time: 300_000, lossIn: 21_600_000 }) =>
+    alertProblems([groupLag(over)], alerts).map(({ condition, actual }) => `${condition} ${actual}`);
+
+  test.each([
+    ['a group that is well', {}, []],
+    ['records that expired unread', { lostRecords: 3 }, ['lost>0 3']],
+    ['a group that stands still', { status: 'stop' as const, reason: 'no commit' }, ['status>=stall stop']],
+    ['one that falls behind for now', { status: 'warn' as const, reason: 'lag grows' }, []],
+    ['a lag in time beyond the alert', { lagRecords: 9, timeLagMs: 360_000 }, ['time>5m 6m']],
+    ['a loss that is near', { lagRecords: 9, lossInMs: 3_600_000 }, ['loss<6h 1h']],
+    ['nothing unread, and a short retention', { lagRecords: 0, lossInMs: 3_600_000 }, []],
+    ['what is not known', { lagRecords: null, timeLagMs: null, status: 'unknown' as const }, []],
+  ])('%s', (_, over, expected) => {
+    expect(problems(over)).toEqual(expected);
+  });
+
+  test('what kpipe.yaml has no alert for is no problem', () => {
+    expect(alertProblems([groupLag({ lagRecords: 9, timeLagMs: 360_000, lossInMs: 1000 })], {})).toEqual([]);
   });
 });
