@@ -150,10 +150,6 @@ const connectionUrl = (schemes: readonly string[]) =>
   });
 const postgresUrl = connectionUrl(['postgres', 'postgresql']);
 
-/** Brokers want of a group.instance.id what they want of a topic's name. */
-export const instanceIdPattern = topicNamePattern;
-export const instanceIdRule = topicNameRule;
-
 const kafka = z
   .strictObject({
     brokers: z
@@ -181,7 +177,8 @@ const kafka = z
         /** classic: KIP-429, cooperative. consumer: KIP-848. auto: as the group's members do, else what the brokers speak. */
         protocol: z.enum(['auto', 'classic', 'consumer']).default('auto'),
         /** Static membership (KIP-345): one of its own for each process of a role. */
-        instanceId: z.string().regex(instanceIdPattern, `not an instance id: ${instanceIdRule}`).optional(),
+        // Brokers want of it what they want of a topic's name.
+        instanceId: z.string().regex(topicNamePattern, `not an instance id: ${topicNameRule}`).optional(),
       })
       .prefault({}),
     /** Where `kpipe replay` writes down what it does to positions. */

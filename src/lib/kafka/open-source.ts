@@ -1,5 +1,5 @@
 import type { KafkaConfig } from '../config/load.ts';
-import { instanceIdPattern, instanceIdRule } from '../config/schema.ts';
+import { topicNamePattern, topicNameRule } from '../config/schema.ts';
 import { KpipeError } from '../errors.ts';
 import type { Source } from '../ports.ts';
 import type { SourceOptions } from './source-options.ts';
@@ -14,10 +14,11 @@ export async function openSource(config: KafkaConfig, options: SourceOptions): P
   return openCooperativeSource(config, options);
 }
 
+/** Brokers want of it what they want of a topic's name. */
 function checkInstanceId(instanceId: string | null): void {
-  if (instanceId !== null && !instanceIdPattern.test(instanceId)) {
+  if (instanceId !== null && !topicNamePattern.test(instanceId)) {
     throw new KpipeError('KPIPE_CONFIG_INVALID', `instance id ${instanceId}: no member can join with it`, {
-      next: `an instance id has ${instanceIdRule}`,
+      next: `an instance id has ${topicNameRule}`,
     });
   }
 }
