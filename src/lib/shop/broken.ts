@@ -136,9 +136,9 @@ const brokenLogs: readonly BrokenClass[] = [
     value: (id) => `{"level":30,"time":"2026-01-01T00:00:00+16:00","msg":"${id}"}`,
   },
   {
-    name: 'time in nanoseconds',
+    name: 'time beyond every unit',
     reason: 'timestamp_range',
-    value: (id) => `{"level":30,"time":1795407043210000000,"msg":"${id}"}`,
+    value: (id) => `{"level":30,"time":1e30,"msg":"${id}"}`,
   },
   {
     name: 'ISO 8859-1',
