@@ -73,7 +73,7 @@ describe.each([
   });
 
   test('given files of several sizes, when their backup is published, then only then it is listed, and each reads back', async () => {
-    const id = newBackupId(minutes(1));
+    const id = newBackupId(minutes(9));
     const contents = [Buffer.alloc(0), Buffer.from('x'), Buffer.alloc(300_000, 7)];
     const staged = await repository.stage(id, staging);
 

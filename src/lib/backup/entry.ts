@@ -112,10 +112,11 @@ export function parseEntry(value: unknown): BackupEntry | undefined {
   return parsed.success && (parsed.data.kind === 'full') === (parsed.data.increment === null) ? parsed.data : undefined;
 }
 
-/** `20261123T065712Z-3fa1c2`: sorts by time. */
+/** `20261123T065712Z-3fa1c2`: sorts by time, since the last part is the milliseconds, in hexadecimal, and three random digits. */
 export function newBackupId(nowMs: number): string {
   const stamp = new Date(nowMs).toISOString().replaceAll(/[-:]|\.\d+/g, '');
-  return `${stamp}-${randomBytes(3).toString('hex')}`;
+  const ms = new Date(nowMs).getUTCMilliseconds().toString(16).padStart(3, '0');
+  return `${stamp}-${ms}${randomBytes(2).toString('hex').slice(1)}`;
 }
 
 export function isBackupId(text: string): boolean {

@@ -4,7 +4,7 @@ const noise = [
   /^\s*\.\.\. \d+ more$/,
   /^\s*$/,
   /^\s*\^+\s*$/,
-  /database system is (shut down|starting up)/,
+  /database system is (shut down|starting up|in recovery mode|not (yet )?accepting connections)/,
   /shutdown|shutting down|stopped/i,
   /^\s*(HINT|DETAIL|CONTEXT|STATEMENT):/,
 ];

@@ -18,6 +18,11 @@ describe('lastMeaningfulLine', () => {
       '2026 UTC [1] FATAL:  could not create lock file "postmaster.pid": No space left on device',
     ],
     [
+      'why a server ended, not what it told who asked meanwhile',
+      '2026 UTC [1] FATAL:  recovery ended before configured recovery target was reached\n2026 UTC [2] FATAL:  the database system is in recovery mode\n2026 UTC [3] FATAL:  the database system is not yet accepting connections\n',
+      '2026 UTC [1] FATAL:  recovery ended before configured recovery target was reached',
+    ],
+    [
       'an error before the lines of an orderly end',
       'ERROR Exiting Kafka due to fatal exception\nINFO [SocketServer id=1] Stopped socket server\n',
       'ERROR Exiting Kafka due to fatal exception',
