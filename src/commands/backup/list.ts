@@ -2,8 +2,9 @@ import { Flags } from '@oclif/core';
 
 import { KpipeCommand } from '../../cli/base-command.ts';
 import { listView } from '../../cli/views/backup.ts';
-import { backupProblems, type BackupProblem } from '../../lib/backup/alerts.ts';
-import { listBackups, type BackupLine } from '../../lib/backup/catalogue.ts';
+import type { BackupProblem } from '../../lib/backup/alerts.ts';
+import type { BackupLine } from '../../lib/backup/catalogue.ts';
+import { lookAtBackups } from '../../lib/backup/look.ts';
 import { openBackupPlace } from '../../lib/backup/place.ts';
 
 export interface BackupListResult {
@@ -31,9 +32,7 @@ export default class BackupList extends KpipeCommand {
     const { flags } = await this.parse(BackupList);
     const config = this.configuration(flags);
     const place = openBackupPlace(config);
-    const nowMs = Date.now();
-    const backups = await listBackups(place, nowMs);
-    const problems = backupProblems(backups, config.alerts.backup ?? {}, nowMs);
+    const { lines: backups, problems } = await lookAtBackups(place, Date.now());
     const result = { repository: place.repository.title, backups, problems };
     return this.show(flags, result, listView, { exitCode: flags.check && problems.length > 0 ? 3 : 0 });
   }

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import {
   createReadStream,
   existsSync,
@@ -11,6 +10,7 @@ import {
 } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 
 import { lastMeaningfulLine } from '../sandbox/log-tail.ts';
 import type { Chain } from './chain.ts';
@@ -20,6 +20,7 @@ import { manifestDigest } from './increment.ts';
 import { compareWithManifest, describeMismatch, ManifestMismatch, parseManifest, type FileDigest } from './manifest.ts';
 import type { BackupPlace } from './place.ts';
 import { programEnvironment, run, type Workspace } from './programs.ts';
+import { Digest } from './stored-file.ts';
 import type { PostgresPrograms } from './tools.ts';
 import { CheckFailed } from './verdict.ts';
 import { isFull } from './wal-archive.ts';
@@ -201,11 +202,7 @@ async function digestsBelow(root: string, prefix: string, signal: AbortSignal): 
 }
 
 async function digestOf(file: string): Promise<Omit<FileDigest, 'path'>> {
-  const hash = createHash('sha256');
-  let bytes = 0;
-  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
-    hash.update(chunk);
-    bytes += chunk.length;
-  }
-  return { bytes, sha256: hash.digest('hex') };
+  const digest = new Digest().resume();
+  await pipeline(createReadStream(file, { highWaterMark: 1 << 20 }), digest);
+  return digest.result();
 }

@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import {
   createReadStream,
   createWriteStream,
@@ -28,6 +28,7 @@ import {
   type StagedBackup,
   type StageOptions,
 } from './repository.ts';
+import { Digest } from './stored-file.ts';
 
 /** Each write is synced and renamed into place, and its directory synced: what is there is there whole, also after a power cut. */
 export class DirectoryRepository implements BackupRepository {
@@ -177,21 +178,9 @@ function names(directory: string): readonly string[] {
 
 /** Written, synced, and counted on the way. */
 async function writeDurably(path: string, name: string, source: Readable): Promise<StoredFile> {
-  const hash = createHash('sha256');
-  let bytes = 0;
-  await pipeline(
-    source,
-    async function* count(chunks: AsyncIterable<Buffer | string>) {
-      for await (const chunk of chunks) {
-        const buffer = Buffer.from(chunk);
-        hash.update(buffer);
-        bytes += buffer.length;
-        yield buffer;
-      }
-    },
-    createWriteStream(path, { mode: 0o600, flush: true }),
-  );
-  return { name, bytes, sha256: hash.digest('hex') };
+  const digest = new Digest();
+  await pipeline(source, digest, createWriteStream(path, { mode: 0o600, flush: true }));
+  return { name, ...digest.result() };
 }
 
 async function syncDirectory(path: string): Promise<void> {

@@ -9,12 +9,17 @@ export interface BackupLook {
   readonly problems: readonly BackupProblem[];
 }
 
+/** The backups, and what is wrong with them by kpipe.yaml's alerts. */
+export async function lookAtBackups(place: BackupPlace, nowMs: number): Promise<BackupLook> {
+  const lines = await listBackups(place, nowMs);
+  return { lines, problems: backupProblems(lines, place.config.alerts.backup ?? {}, nowMs) };
+}
+
 /** For those that look again and again: the repository, and its connections, are opened once. */
 export function backupLooker(config: Config, now: () => number): () => Promise<BackupLook> {
   let place: BackupPlace | undefined;
   return async () => {
     place ??= openBackupPlace(config);
-    const lines = await listBackups(place, now());
-    return { lines, problems: backupProblems(lines, config.alerts.backup ?? {}, now()) };
+    return lookAtBackups(place, now());
   };
 }

@@ -1,4 +1,4 @@
-import { findReadable, validReports } from './catalogue.ts';
+import { findReadable, validReports, type KnownBackup } from './catalogue.ts';
 import type { BackupEntry } from './entry.ts';
 import { parseLsn, parseSegmentName, segmentAt } from './lsn.ts';
 import { isLocked, withBackupLock, type BackupPlace } from './place.ts';
@@ -18,8 +18,9 @@ export interface PruneResult {
  */
 export function pruneBackups(place: BackupPlace, planOnly: boolean, nowMs: number): Promise<PruneResult> {
   return withBackupLock(place.local, 'create', async () => {
-    const decisions = await planPrune(place, nowMs);
-    const kept = decisions.filter(({ keep }) => keep).map(({ id }) => id);
+    const known = await readAll(place);
+    const decisions = await planPrune(place, known, nowMs);
+    const kept = decisions.filter(({ keep }) => keep).map(({ id }) => trusted(known.get(id)));
     const needless = await needlessWal(place, kept);
     if (!planOnly) {
       // An increment goes before its parent: killed in between, nothing is left that cannot be restored.
@@ -32,22 +33,40 @@ export function pruneBackups(place: BackupPlace, planOnly: boolean, nowMs: numbe
   });
 }
 
-async function planPrune(place: BackupPlace, nowMs: number): Promise<readonly RetentionDecision[]> {
-  const { keep } = place.backups;
+/** Undefined stands for what cannot be read. */
+type KnownBackups = ReadonlyMap<string, KnownBackup | undefined>;
+
+async function readAll(place: BackupPlace): Promise<KnownBackups> {
   const ids = await place.repository.listBackups();
-  const candidates = await Promise.all(ids.map((id) => candidateOf(place, id)));
+  return new Map(await Promise.all(ids.map(async (id) => [id, await findReadable(place, id)] as const)));
+}
+
+function trusted(known: KnownBackup | undefined): BackupEntry | undefined {
+  return known?.signatureValid === true ? known.entry : undefined;
+}
+
+async function planPrune(
+  place: BackupPlace,
+  known: KnownBackups,
+  nowMs: number,
+): Promise<readonly RetentionDecision[]> {
+  const { keep } = place.backups;
+  const candidates = await Promise.all([...known].map(([id, backup]) => candidateOf(place, id, backup)));
   return decideRetention(candidates, { full: keep.full, windowMs: keep.window }, nowMs);
 }
 
 /** Of an entry that this key did not sign only the parent is believed: keeping one more does no harm. */
-async function candidateOf(place: BackupPlace, id: string): Promise<RetentionCandidate> {
-  const known = await findReadable(place, id);
-  if (known?.signatureValid !== true) {
+async function candidateOf(
+  place: BackupPlace,
+  id: string,
+  known: KnownBackup | undefined,
+): Promise<RetentionCandidate> {
+  const entry = trusted(known);
+  if (entry === undefined) {
     const parent = known?.entry.increment?.parent ?? null;
     const held = 'its entry cannot be trusted: remove it by hand';
     return { id, completedAtMs: 0, parent, proven: false, held, untrusted: true };
   }
-  const { entry } = known;
   const reports = await validReports(place, id);
   return {
     id,
@@ -58,14 +77,11 @@ async function candidateOf(place: BackupPlace, id: string): Promise<RetentionCan
   };
 }
 
-async function trustedEntry(place: BackupPlace, id: string): Promise<BackupEntry | undefined> {
-  const known = await findReadable(place, id);
-  return known?.signatureValid === true ? known.entry : undefined;
-}
-
 /** Nothing where a kept backup's needs are not known. */
-async function needlessWal(place: BackupPlace, kept: readonly string[]): Promise<readonly string[]> {
-  const entries = await Promise.all(kept.map((id) => trustedEntry(place, id)));
+async function needlessWal(
+  place: BackupPlace,
+  entries: readonly (BackupEntry | undefined)[],
+): Promise<readonly string[]> {
   if (entries.length === 0 || entries.includes(undefined)) {
     return [];
   }

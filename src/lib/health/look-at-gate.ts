@@ -1,5 +1,4 @@
-import { backupProblems } from '../backup/alerts.ts';
-import { listBackups } from '../backup/catalogue.ts';
+import { lookAtBackups } from '../backup/look.ts';
 import { openBackupPlace } from '../backup/place.ts';
 import { probeBigQuery } from '../bigquery/probe.ts';
 import type { Config } from '../config/load.ts';
@@ -132,7 +131,7 @@ function partLook(name: GatePartName, config: Config, { forMs, now }: GateOption
     case 'backup':
       return postgres?.backups === undefined
         ? { skipped: 'no postgres.backups in kpipe.yaml' }
-        : { look: () => lookAtBackups(config, now()) };
+        : { look: () => backupsLooked(config, now()) };
     case 'redis':
       return redis === undefined
         ? { skipped: 'no redis in kpipe.yaml' }
@@ -144,8 +143,7 @@ function partLook(name: GatePartName, config: Config, { forMs, now }: GateOption
   }
 }
 
-async function lookAtBackups(config: Config, nowMs: number): Promise<Looked> {
-  const lines = await listBackups(openBackupPlace(config), nowMs);
-  const alerts = config.alerts.backup ?? {};
-  return backupLooked(lines, backupProblems(lines, alerts, nowMs), alerts);
+async function backupsLooked(config: Config, nowMs: number): Promise<Looked> {
+  const { lines, problems } = await lookAtBackups(openBackupPlace(config), nowMs);
+  return backupLooked(lines, problems, config.alerts.backup ?? {});
 }

@@ -1,6 +1,6 @@
 import type { KafkaConfig } from '../config/load.ts';
 import { codeOf, KpipeError, messageOf } from '../errors.ts';
-import { causes, textField } from './causes.ts';
+import { causes, field, textField } from './causes.ts';
 
 /**
  * Why a broker and this client do not come together over TLS and SASL: out of the errors of either driver (and of Node's
@@ -10,6 +10,27 @@ import { causes, textField } from './causes.ts';
 
 /** How long refused credentials are tried again where they were good before: a new password comes in two places. */
 export const accessGraceMs = 30_000;
+
+/** How long one's credentials have been refused. Those that were never good are not tried again. */
+export class AccessGrace {
+  #wereGood: boolean;
+  #refusedSinceMs: number | null = null;
+
+  constructor({ wereGood }: { readonly wereGood: boolean }) {
+    this.#wereGood = wereGood;
+  }
+
+  accepted(): void {
+    this.#wereGood = true;
+    this.#refusedSinceMs = null;
+  }
+
+  /** They were refused once more: whether that is enough. */
+  isOver(nowMs: number): boolean {
+    this.#refusedSinceMs ??= nowMs;
+    return !this.#wereGood || nowMs - this.#refusedSinceMs > accessGraceMs;
+  }
+}
 
 /** What a driver says, or this client finds, when the first bytes of a broker are TLS's. */
 const wantsTls = 'Broker requires TLS.';
@@ -185,16 +206,13 @@ function speaksTls(all: readonly unknown[]): boolean {
 }
 
 function offeredMechanisms(error: unknown): readonly string[] {
-  const response: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'response') : undefined;
-  const list: unknown =
-    typeof response === 'object' && response !== null ? Reflect.get(response, 'mechanisms') : undefined;
+  const list = field(field(error, 'response'), 'mechanisms');
   return Array.isArray(list) ? list.filter((name) => typeof name === 'string') : [];
 }
 
 /** `subjectAltName` of the certificate that was shown. */
 function certificateNames(error: unknown): string {
-  const certificate: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'cert') : undefined;
-  return textField(certificate, 'subjectaltname') ?? '';
+  return textField(field(error, 'cert'), 'subjectaltname') ?? '';
 }
 
 /** kafkajs puts its own words before the broker's. */

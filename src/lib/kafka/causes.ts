@@ -12,10 +12,11 @@ function causesTo(error: unknown, depth: number): readonly unknown[] {
   return [error, ...[...inner, ...wrapped].flatMap((cause) => causesTo(cause, depth - 1))];
 }
 
+export function field(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
+}
+
 export function textField(error: unknown, name: string): string | undefined {
-  if (typeof error !== 'object' || error === null || !(name in error)) {
-    return undefined;
-  }
-  const value: unknown = Reflect.get(error, name);
+  const value = field(error, name);
   return typeof value === 'string' ? value : undefined;
 }

@@ -1,5 +1,5 @@
 import { messageOf } from '../errors.ts';
-import { causes, textField } from './causes.ts';
+import { causes, field, textField } from './causes.ts';
 
 /**
  * What a user was refused, as `kafka-acls` names it. A broker says only of which kind of resource it was; the operation
@@ -96,10 +96,6 @@ export function grantNext(rights: readonly MissingRight[]): string {
   const on = first.resource === 'cluster' ? '--cluster' : `--${option} ${first.name ?? 'NAME'}`;
   const grant = `kafka-acls --add --allow-principal User:NAME --operation ${first.operation} ${on}`;
   return `${grant}, or use another user in kafka.sasl; docs/kafka-security.md lists what each command needs`;
-}
-
-function field(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }
 
 const naming = ['name', 'topicName', 'groupId', 'key', 'resourceName'] as const;

@@ -1,5 +1,5 @@
 import { KpipeError, messageOf } from '../../errors.ts';
-import { accessGraceMs, isAccessFailure } from '../access-failures.ts';
+import { AccessGrace, isAccessFailure } from '../access-failures.ts';
 import type { FetchPartition } from './fetch-partition.ts';
 import type { Leaders } from './leaders.ts';
 
@@ -23,8 +23,7 @@ export class LeaderSearch {
   readonly #closed: AbortSignal;
   #timer: NodeJS.Timeout | null = null;
   #isAsking = false;
-  #everAnswered = false;
-  #refusedSinceMs: number | null = null;
+  readonly #grace = new AccessGrace({ wereGood: false });
 
   constructor(leaders: Leaders, owner: SearchOwner, closed: AbortSignal) {
     this.#leaders = leaders;
@@ -58,8 +57,7 @@ export class LeaderSearch {
     const due = this.#owner.lost().filter(({ retryAtMs }) => retryAtMs <= Date.now());
     try {
       const leaders = await this.#leaders.find();
-      this.#everAnswered = true;
-      this.#refusedSinceMs = null;
+      this.#grace.accepted();
       for (const partition of due) {
         const leader = leaders.get(partition.partition);
         if (leader !== undefined && partition.lead(leader)) {
@@ -90,8 +88,7 @@ export class LeaderSearch {
     if (error.code !== 'KPIPE_KAFKA_FAILED' && !isAccessFailure(error)) {
       return false;
     }
-    this.#refusedSinceMs ??= Date.now();
-    return !this.#everAnswered || Date.now() - this.#refusedSinceMs > accessGraceMs;
+    return this.#grace.isOver(Date.now());
   }
 }
 

@@ -1,7 +1,7 @@
 import type { KafkaConfig } from '../../config/load.ts';
 import { KpipeError } from '../../errors.ts';
 import { partitionKey, type FetchedBatch, type TopicPartition } from '../../ports.ts';
-import { accessGraceMs, isAccessFailure } from '../access-failures.ts';
+import { AccessGrace, isAccessFailure } from '../access-failures.ts';
 import { addressText, KafkaConnections } from '../connections.ts';
 import type { FetchAnswer, FetchBounds, FetchedBytes } from '../fetch-request.ts';
 import { BrokerLanes, type BrokerAddress, type LaneOwner } from './broker-lanes.ts';
@@ -56,8 +56,8 @@ export class PartitionFetcher {
   };
   readonly #closed = new AbortController();
   readonly #ended = Promise.withResolvers<void>();
-  /** By partition: since when its broker refuses our credentials. */
-  readonly #refusedSince = new Map<string, number>();
+  /** By partition: its broker refuses our credentials. */
+  readonly #refused = new Map<string, AccessGrace>();
   #isReading = false;
   #isInTrouble = false;
 
@@ -183,7 +183,7 @@ export class PartitionFetcher {
     const answers = new Map(answer.partitions.map((each) => [partitionKey(each), each]));
     for (const question of asked) {
       const { partition } = question;
-      this.#refusedSince.delete(partitionKey(partition));
+      this.#refused.delete(partitionKey(partition));
       const of = answers.get(partitionKey(partition));
       if (partition.settle(question) && of !== undefined) {
         this.#judge(partition, of);
@@ -214,9 +214,9 @@ export class PartitionFetcher {
     const now = Date.now();
     return asked.some(({ partition }) => {
       const key = partitionKey(partition);
-      const since = this.#refusedSince.get(key) ?? now;
-      this.#refusedSince.set(key, since);
-      return now - since > accessGraceMs;
+      const grace = this.#refused.get(key) ?? new AccessGrace({ wereGood: true });
+      this.#refused.set(key, grace);
+      return grace.isOver(now);
     });
   }
 

@@ -1,5 +1,5 @@
 import { messageOf } from '../../errors.ts';
-import { accessGraceMs, isAccessFailure } from '../access-failures.ts';
+import { AccessGrace, accessGraceMs, isAccessFailure } from '../access-failures.ts';
 import { refusalsOf } from '../failures.ts';
 import { backoffMs } from '../../runtime/backoff.ts';
 import type { GroupCoordinator } from './coordinator.ts';
@@ -17,8 +17,7 @@ export class GroupContact {
   #failures = 0;
   #failingSince = 0;
   #told = false;
-  #hasSucceeded = false;
-  #refusedSince: number | null = null;
+  readonly #grace = new AccessGrace({ wereGood: false });
   #next = Promise.withResolvers<void>();
   #wake: (() => void) | null = null;
   #woken = false;
@@ -32,8 +31,7 @@ export class GroupContact {
 
   succeeded(): void {
     this.#failures = 0;
-    this.#hasSucceeded = true;
-    this.#refusedSince = null;
+    this.#grace.accepted();
     if (this.#told) {
       this.#told = false;
       this.#options.onAway(null);
@@ -64,11 +62,7 @@ export class GroupContact {
   }
 
   #endIfRefused(error: unknown): void {
-    if (!isAccessFailure(error)) {
-      return;
-    }
-    this.#refusedSince ??= this.#options.now();
-    if (!this.#hasSucceeded || this.#options.now() - this.#refusedSince > accessGraceMs) {
+    if (isAccessFailure(error) && this.#grace.isOver(this.#options.now())) {
       throw error;
     }
   }
